@@ -1,0 +1,5 @@
+"""What every process needs, whatever it does.
+
+`settings` (environment, read once) · `logs` · `errors` (the exception tree) · `clock` · `retry` (waiting with backoff) ·
+`topics` (which topics there are) · `kafka` (how to reach them) · `events` (alerts and model events) · `registry` (MLflow).
+"""

@@ -1,0 +1,102 @@
+"""The exception tree.
+
+HabitusError                     every error that we raise on purpose; carries a remedy for people
+├── InvalidSetting               a setting is missing or contradicts another
+├── RecordRejected               a person record or label breaks its contract; names every violated field
+├── HistoryConflict              another owner extended the same end of a history
+├── InfrastructureError          Kafka, Redis, MLflow or a disk failed; retry, then stop without acknowledging
+│   └── Unavailable              not there yet, or not there any more; retryable by the caller
+├── UnknownPerson                no features are stored for a person
+├── StaleFeatures                stored features are older than the caller's limit
+├── ModelRefused                 a model version failed its load check
+└── NotEnoughData                a training set, report or window has too few rows
+
+Place in the flow: raised anywhere, turned into exit codes by the CLI and into gRPC codes by the predictor's edge alone.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class HabitusError(Exception):
+    """An expected failure. `remedy` says what to do next, in one sentence."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class InvalidSetting(HabitusError):
+    """A setting is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One field of a record that breaks the contract."""
+
+    field: str
+    description: str
+
+
+class RecordRejected(HabitusError):
+    """A record that goes to the dead letters; `error_class` is one of the classes in `feature_repo/person.py`."""
+
+    def __init__(self, error_class: str, violations: tuple[Violation, ...], *, remedy: str = "") -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), remedy=remedy)
+        self.error_class = error_class
+        self.violations = violations
+
+    @property
+    def reason(self) -> str:
+        """What is wrong and what to do about it, for the dead letter's header."""
+        return f"{self} ({self.remedy})" if self.remedy else str(self)
+
+    @property
+    def failed_fields(self) -> tuple[str, ...]:
+        """The names of the violated fields, each once."""
+        return tuple(dict.fromkeys(violation.field for violation in self.violations))
+
+
+class HistoryConflict(HabitusError):
+    """A history file for this range exists: another owner has the partition."""
+
+
+class InfrastructureError(HabitusError):
+    """A part that we stand on failed."""
+
+
+class Unavailable(InfrastructureError):
+    """`part` cannot be reached now; trying again after `retry_after` may succeed."""
+
+    def __init__(self, part: str, message: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
+        super().__init__(f"{part}: {message}", remedy=f"see that {part} runs; `habitus status` and `habitus doctor` tell")
+        self.part = part
+        self.retry_after = retry_after
+
+
+class UnknownPerson(HabitusError):
+    """Nothing is stored for this person."""
+
+    def __init__(self, person_id: str) -> None:
+        super().__init__(f"no features are stored for person {person_id!r}", remedy="publish a record, or send one inline")
+        self.person_id = person_id
+
+
+class StaleFeatures(HabitusError):
+    """The stored features are older than the caller allows."""
+
+    def __init__(self, person_id: str, age: timedelta, limit: timedelta) -> None:
+        super().__init__(
+            f"the features of {person_id!r} are {age} old, the limit is {limit}",
+            remedy="publish a newer record, or raise max_feature_age",
+        )
+        self.age = age
+        self.limit = limit
+
+
+class ModelRefused(HabitusError):
+    """A model version must not serve."""
+
+
+class NotEnoughData(HabitusError):
+    """Too few rows for what was asked."""

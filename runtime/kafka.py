@@ -1,0 +1,114 @@
+"""How to reach Kafka: client options from settings, the admin that creates topics, the partitioner, lag.
+
+Place in the flow: adapters of every service use it; nobody else creates topics (never Faust, never the broker).
+"""
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.partitioner.default import murmur2
+
+from runtime.errors import InvalidSetting, Unavailable
+from runtime.settings import Settings
+from runtime.topics import RECORD_LIMIT_BYTES, Topic
+
+REQUEST_TIMEOUT_MS = 15_000
+LINGER_MS = 20  # about 10,000 acknowledged records a second from one producer, at 20 ms more latency
+_MAX_REQUEST_BYTES = RECORD_LIMIT_BYTES * 20
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Connection options that kafka-python's clients and aiokafka's (save the TLS file) take alike."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap.split(","),
+        "security_protocol": settings.kafka_security_protocol,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        if settings.kafka_sasl_username is None or settings.kafka_sasl_password is None:
+            raise InvalidSetting(
+                f"{settings.kafka_security_protocol} needs a user name and a password",
+                remedy="set HABITUS_KAFKA_SASL_USERNAME and HABITUS_KAFKA_SASL_PASSWORD",
+            )
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
+        }
+    if settings.kafka_security_protocol.endswith("SSL"):
+        cafile = None if settings.kafka_ssl_cafile is None else str(settings.kafka_ssl_cafile)
+        options["ssl_context"] = ssl.create_default_context(cafile=cafile)
+    return options
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's default partitioner (murmur2 of the key) chooses among `partitions`."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Create what is missing; leaves existing topics as they are. Raises `Unavailable` if Kafka does not answer."""
+    try:
+        admin = KafkaAdminClient(**client_options(settings))
+    except KafkaError as error:
+        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
+    try:
+        existing = set(admin.list_topics())
+        missing = [
+            NewTopic(topic.name, topic.partitions, settings.replication_factor, topic_configs=topic.configs)
+            for topic in topics
+            if topic.name not in existing
+        ]
+        if missing:
+            admin.create_topics(missing)
+    except TopicAlreadyExistsError:
+        pass  # another process made it between our look and our call
+    except KafkaError as error:
+        raise Unavailable("kafka", f"topics could not be created ({error})") from error
+    finally:
+        admin.close()
+
+
+def producer(settings: Settings, **overrides: Any) -> KafkaProducer:
+    """A producer that waits for all replicas and never duplicates by retrying. Raises `Unavailable`."""
+    options = client_options(settings) | {
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": LINGER_MS,
+        "max_request_size": _MAX_REQUEST_BYTES,
+    }
+    try:
+        return KafkaProducer(**(options | overrides))
+    except KafkaError as error:
+        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
+
+
+def consumer(settings: Settings, *topics: str, **overrides: Any) -> KafkaConsumer:
+    """A consumer of `topics`, reading from the earliest offset by default, committing nothing by itself.
+
+    Raises `Unavailable` if Kafka does not answer.
+    """
+    options = client_options(settings) | {"auto_offset_reset": "earliest", "enable_auto_commit": False}
+    try:
+        return KafkaConsumer(*topics, **(options | overrides))
+    except KafkaError as error:
+        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
+
+
+def lag(settings: Settings, group: str, topic: str) -> int:
+    """How many messages of `topic` the consumer group `group` has not acknowledged. Raises `Unavailable`."""
+    reader = consumer(settings, group_id=group)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
+        ends = reader.end_offsets(partitions)
+        starts = reader.beginning_offsets(partitions)
+        done = {partition: reader.committed(partition) for partition in partitions}
+    except KafkaError as error:
+        raise Unavailable("kafka", f"the lag of {group} on {topic} is unknown ({error})") from error
+    finally:
+        reader.close()
+    return sum(ends[p] - (starts[p] if done[p] is None else done[p]) for p in partitions)

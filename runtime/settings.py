@@ -1,0 +1,80 @@
+"""Settings that every process shares: environment variables `HABITUS_*`, read once, in bootstrap.
+
+Order of sources: arguments, the environment, then `<home>/stack.env`, which `habitus up` writes with the addresses of the
+local stack. So a second shell finds a stack whose ports were not the usual ones, and an explicit variable still wins.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, DotEnvSettingsSource, SettingsConfigDict
+
+STACK_ENV = "stack.env"
+
+
+def checkout() -> Path | None:
+    """The source checkout that this code runs from; None where it is installed as a package."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").exists() else None
+
+
+def default_home() -> Path:
+    """`HABITUS_HOME`, else `.habitus` in the checkout (the same from any folder), else `.habitus` in the working folder."""
+    named = os.environ.get("HABITUS_HOME")
+    return Path(named).expanduser().absolute() if named else (checkout() or Path.cwd()) / ".habitus"
+
+
+class Settings(BaseSettings):
+    """What all processes share; a service adds its own in a subclass.
+
+    Raises `pydantic.ValidationError`, naming the variable, if a value does not fit.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HABITUS_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="state of the local stack")
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="host:port,host:port of Kafka brokers")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: Path | None = None
+    topic_prefix: str = Field("", description="put before every topic name and consumer group")
+    partitions: int = Field(4, ge=1, description="partitions of the person topics, fixed at creation")
+    replication_factor: int = Field(1, ge=1)
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// with password")
+    mlflow_uri: str = Field("http://127.0.0.1:5000", description="MLflow tracking and registry server")
+    offline_uri: str | None = Field(None, description="folder of the Parquet history; default <home>/offline")
+    registry_uri: str | None = Field(None, description="SQLAlchemy URL of Feast's registry; default SQLite in <home>")
+    project: str = Field("habitus", description="Feast project; part of every online key")
+
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "INFO"
+
+    @cached_property
+    def offline_path(self) -> Path:
+        """The folder of the Parquet history, absolute."""
+        return Path(self.offline_uri).expanduser().absolute() if self.offline_uri else self.home / "offline"
+
+    @cached_property
+    def registry_url(self) -> str:
+        """The SQLAlchemy URL of Feast's registry."""
+        return self.registry_uri or f"sqlite:///{self.home / 'feast' / 'registry.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic names the parameters
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, then the addresses that the local stack wrote."""
+        home = Path(str(init_settings.init_kwargs.get("home") or default_home()))  # type: ignore[attr-defined]
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=home / STACK_ENV)
