@@ -20,7 +20,13 @@ SERVICES = {Path("protos/habitus/v1/predictor.proto")}
 def generate(out: Path) -> list[Path]:
     """Compile every source into `out`; returns the generated paths, relative to it. Raises SystemExit on a bad source."""
     for source in SOURCES:
-        arguments = ["protoc", f"-I{ROOT}", f"-I{files('grpc_tools') / '_proto'}", f"--python_out={out}", f"--pyi_out={out}"]
+        arguments = [
+            "protoc",
+            f"-I{ROOT}",
+            f"-I{files('grpc_tools') / '_proto'}",
+            f"--python_out={out}",
+            f"--pyi_out={out}",
+        ]
         if source in SERVICES:
             arguments.append(f"--grpc_python_out={out}")
         if protoc.main([*arguments, str(source)]) != 0:

@@ -1,0 +1,65 @@
+"""The prediction log's entry: what was answered, by which model, from which record's features.
+
+Place in the flow: the predictor writes it to topic `predictions`; the stream keeps its history; the monitor joins it with labels.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from feature_repo.labels import LEVELS, Level
+from feature_repo.person import violations_of
+from feature_repo.wire import encode_row
+from runtime.errors import RecordRejected
+
+INVALID_PREDICTION = "invalid_prediction"
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class PredictionLogEntry(BaseModel):
+    """One answered prediction. `person_id` is empty for an inline record that named no person.
+
+    `features` are the model's inputs as used; `feature_*` name the Kafka record behind stored features, None for an inline record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    request_id: str
+    person_id: str
+    model_name: str
+    model_version: str
+    model_alias: str | None
+    obesity_level: Level
+    probabilities: dict[Level, Probability]
+    features: dict[str, float | int | bool | str | None]
+    event_timestamp: AwareDatetime
+    feature_topic: str | None
+    feature_partition: int | None
+    feature_offset: int | None
+    served_at: AwareDatetime
+
+    def encode(self) -> bytes:
+        """The entry as a message's value."""
+        return encode_row(self.model_dump())
+
+    def history_row(self, topic: str, partition: int, offset: int, ingested_at: datetime) -> dict[str, Any]:
+        """The entry as a row of `schemas.PREDICTIONS`, with the message it came in."""
+        plain = self.model_dump(exclude={"probabilities", "features"})
+        return plain | {
+            **{f"p_{level}": self.probabilities.get(level, 0.0) for level in LEVELS},  # type: ignore[call-overload]
+            "features": encode_row(self.features).decode(),
+            "ingested_at": ingested_at,
+            "source_topic": topic,
+            "source_partition": partition,
+            "source_offset": offset,
+        }
+
+
+def parse_prediction(fields: Mapping[str, object]) -> PredictionLogEntry:
+    """Validate one entry. Raises `RecordRejected` naming every violated field."""
+    try:
+        return PredictionLogEntry.model_validate(fields)
+    except ValidationError as error:
+        raise RecordRejected(INVALID_PREDICTION, tuple(violations_of(error))) from error

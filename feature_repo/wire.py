@@ -1,0 +1,90 @@
+"""Bytes of a message to named fields, and rows back to bytes. JSON by default, protobuf by the header `content-type`.
+
+Place in the flow: the first step of the stream. Strict on purpose: what two parsers could read differently is rejected.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from google.protobuf.message import DecodeError
+
+from protos.habitus.v1.person_pb2 import PersonRecord as PersonRecordProto
+from runtime.errors import RecordRejected, Violation
+from runtime.topics import RECORD_LIMIT_BYTES
+
+PROTOBUF = "application/x-protobuf"
+UNDECODABLE = "undecodable"
+
+
+def decode_value(value: bytes | None, content_type: str | None = None) -> Mapping[str, object]:
+    """The fields of a message's value.
+
+    Raises `RecordRejected` for an empty or null value, one over 64 KiB, non-UTF-8, malformed or non-object JSON, duplicate keys,
+    NaN or infinity, and malformed protobuf.
+    """
+    if not value:
+        raise _undecodable("the value is empty" if value is not None else "the value is null")
+    if len(value) > RECORD_LIMIT_BYTES:
+        raise _undecodable(f"the value has {len(value)} bytes, the limit is {RECORD_LIMIT_BYTES}")
+    if content_type is not None and content_type.split(";")[0].strip().lower() == PROTOBUF:
+        return record_fields(_parse_protobuf(value))
+    return _parse_json(value)
+
+
+def record_fields(message: PersonRecordProto) -> dict[str, object]:
+    """The fields that are set in a protobuf record; absent ones are left out."""
+    fields: dict[str, object] = {field.name: value for field, value in message.ListFields() if field.name != "event_timestamp"}
+    if message.HasField("event_timestamp"):
+        stamp = message.event_timestamp
+        try:
+            fields["event_timestamp"] = stamp.ToJsonString()
+        except ValueError as error:
+            raise _undecodable(f"event_timestamp is outside the calendar ({error})") from error
+    return fields
+
+
+def encode_row(row: Mapping[str, Any]) -> bytes:
+    """A row as JSON: times as RFC 3339 in UTC, NaN as null."""
+    return orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _parse_protobuf(value: bytes) -> PersonRecordProto:
+    message = PersonRecordProto()
+    try:
+        message.ParseFromString(value)
+    except DecodeError as error:
+        raise _undecodable("the value is no protobuf PersonRecord") from error
+    return message
+
+
+def _parse_json(value: bytes) -> Mapping[str, object]:
+    try:
+        parsed = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+    except UnicodeDecodeError as error:
+        raise _undecodable("the value is not UTF-8") from error
+    except RecursionError as error:
+        raise _undecodable("the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise _undecodable(f"the value is no JSON ({error})") from error
+    if not isinstance(parsed, dict):
+        raise _undecodable("the JSON is no object")
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise RecordRejected(UNDECODABLE, tuple(Violation(name, "given twice") for name in twice))
+    return fields
+
+
+def _finite(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _undecodable(description: str) -> RecordRejected:
+    return RecordRejected(UNDECODABLE, (Violation("value", description),))
