@@ -3,8 +3,8 @@
 Place in the flow: `materialise` calls `derive` for the stream, a backfill and inline predictions alike; Feast's view, the Parquet
 schema and the online layout are derived from `FEATURES`. To add a feature, add one row here and its function.
 
-Columns are numpy arrays of one length: numbers and flags as float64 (flag: 1.0, 0.0), categories as objects; missing is NaN or None.
-A missing input gives a missing output.
+Columns are numpy arrays of one length: numbers and flags as float64 (flag: 1.0, 0.0), categories as objects; missing
+is NaN or None. A missing input gives a missing output.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,9 @@
 """The Parquet history: the write-ahead log that the online store, training sets and reports are made from.
 
-Files are immutable and chained: `<root>/<dataset>/dt=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet` holds the accepted rows of
-the offsets first to last (rejected ones leave no row, but belong to the range); the last offset is in the footer. A file is created
-only if its name is free, so of two owners that extend the same end the second one fails.
+Files are immutable and chained: `<root>/<dataset>/dt=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet` holds the
+accepted rows of the offsets first to last (rejected ones leave no row, but belong to the range); the last offset is
+in the footer. A file is created only if its name is free, so of two owners that extend the same end the second one
+fails.
 """
 
 import json

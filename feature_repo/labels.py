@@ -1,7 +1,8 @@
 """Obesity levels, and the label event that tells a person's level at the time of a record.
 
-Place in the flow: producers and the stream (labels split off records) write label events; the stream validates them here and keeps
-their history. A label's identity is (person_id, event_timestamp); of several, the one with the greatest (message time, offset) counts.
+Place in the flow: producers and the stream (labels split off records) write label events; the stream validates them
+here and keeps their history. A label's identity is (person_id, event_timestamp); of several, the one with the
+greatest (message time, offset) counts.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,9 @@ class PersonLabel(BaseModel):
 
 
 def parse_label(fields: Mapping[str, object]) -> PersonLabel:
-    """Validate one label event; the level may come under its published name. Raises `RecordRejected` naming every violated field."""
+    """Validate one label event; the level may come under its published name. Raises `RecordRejected` naming every
+    violated field.
+    """
     ours, published = LEVEL_FIELDS
     if ours in fields and published in fields:
         raise RecordRejected(INVALID_LABEL, (Violation(ours, "given under both of its names"),))

@@ -1,8 +1,10 @@
-"""Feast's documented Redis layout (docs/specs/online_store_format.md of Feast, entity keys of version 3), encoded and decoded by hand.
+"""Feast's documented Redis layout (docs/specs/online_store_format.md of Feast, entity keys of version 3), encoded and
+decoded by hand.
 
-One hash an entity. Field of a feature: murmur3 of "view:feature", little-endian; value: a protobuf `Value`; beside them `_ts:<view>`
-with the row's event time. Three fields more are ours, which a stock Feast client never asks for: `_state:<view>` (the fold),
-`_pos:<view>` (epoch and offset of the last record applied) and `_row:<view>` (the record behind the row).
+One hash an entity. Field of a feature: murmur3 of "view:feature", little-endian; value: a protobuf `Value`; beside
+them `_ts:<view>` with the row's event time. Three fields more are ours, which a stock Feast client never asks for:
+`_state:<view>` (the fold), `_pos:<view>` (epoch and offset of the last record applied) and `_row:<view>` (the record
+behind the row).
 
 Place in the flow: `online` reads and writes with it; a Feast client reads what it wrote.
 """

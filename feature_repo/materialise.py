@@ -1,7 +1,7 @@
 """Records to feature rows: attributes, derived features and the fold over time, in log order.
 
-Place in the flow: between validation and the history. Given the same records and states it gives the same bits, however the records
-are cut into batches.
+Place in the flow: between validation and the history. Given the same records and states it gives the same bits,
+however the records are cut into batches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,9 @@ def materialise(records: Sequence[Located], states: Mapping[str, PersonState]) -
 
 
 def inline_row(record: PersonRecord, state: PersonState | None) -> dict[str, Any]:
-    """The features of a record given with a request, folded on the stored state; nothing is stored. `record` has its event time."""
+    """The features of a record given with a request, folded on the stored state; nothing is stored. `record` has its
+    event time.
+    """
     known = state or EMPTY
     located = Located(record, "", 0, known.offset + 1, event_time(record))
     row: dict[str, Any] = materialise([located], {record.person_id: known})[0].to_pylist()[0]
@@ -70,7 +72,9 @@ def observe(person_ids: Iterable[str], observations: Iterable[Observation], stat
 
 
 def attribute_columns(records: Sequence[PersonRecord]) -> dict[str, npt.NDArray[Any]]:
-    """The attributes of n records as columns of n rows: numbers and flags as float64 with NaN, categories as objects with None."""
+    """The attributes of n records as columns of n rows: numbers and flags as float64 with NaN, categories as objects
+    with None.
+    """
     return {
         name: np.array(
             [getattr(record, name) for record in records],

@@ -1,8 +1,8 @@
 """The online store: guarded, pipelined writes for the stream, pipelined reads for the predictor.
 
-Place in the flow: the stream applies rows and then the partition's watermark; the predictor reads rows and states by person. Every
-write is guarded in Redis itself: a state only moves on to a greater (epoch, offset), a row only to a greater (epoch, event time,
-offset), so applying twice or out of order changes nothing.
+Place in the flow: the stream applies rows and then the partition's watermark; the predictor reads rows and states by
+person. Every write is guarded in Redis itself: a state only moves on to a greater (epoch, offset), a row only to a
+greater (epoch, event time, offset), so applying twice or out of order changes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,8 @@ from runtime.settings import Settings
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 
-# KEYS: a person's hash. ARGV: position, state, row origin, then fields and values of the row. Answers how much was written (0 to 2).
+# KEYS: a person's hash. ARGV: position, state, row origin, then the row's fields and values. Answers how many of the two were
+# written.
 _APPLY = f"""
 local position = redis.call('HGET', KEYS[1], '{layout.POSITION_FIELD.decode()}')
 local written = 0
@@ -79,7 +80,7 @@ class OnlineWriter:
         wanted = list(dict.fromkeys(person_ids))
         pipe = self._client.pipeline(transaction=False)
         for person_id in wanted:
-            pipe.hget(self._key(person_id), layout.STATE_FIELD.decode())
+            pipe.hget(self._key(person_id), layout.STATE_FIELD.decode())  # type: ignore[arg-type]  # keys are bytes
         found = zip(wanted, self._execute(pipe), strict=True)
         states = {person_id: PersonState.decode(data) for person_id, data in found if data}
         return {person_id: state for person_id, state in states.items() if state.epoch == self._epoch}
@@ -165,7 +166,7 @@ class OnlineReader:
         fields += [layout.FIELDS[name] for name in features]
         pipe = self._client.pipeline(transaction=False)
         for person_id in person_ids:
-            pipe.hmget(layout.entity_key(person_id, self._project), fields)
+            pipe.hmget(layout.entity_key(person_id, self._project), fields)  # type: ignore[arg-type]  # keys are bytes
         try:
             found: list[list[bytes | None]] = await pipe.execute()
         except (RedisError, OSError) as error:
@@ -175,7 +176,7 @@ class OnlineReader:
     async def ping(self) -> None:
         """Raises `Unavailable` if Redis does not answer."""
         try:
-            await self._client.ping()
+            await self._client.ping()  # type: ignore[misc]  # typed for both kinds of client
         except (RedisError, OSError) as error:
             raise Unavailable("redis", str(error)) from error
 

@@ -1,7 +1,7 @@
 """Feast's view of the online store: its own Redis store, whose address comes from our settings.
 
-Place in the flow: named in `feature_store.yaml`; used by Feast's CLI, UI and `get_online_features`. The stream and the predictor use
-`online`, which keeps the same layout.
+Place in the flow: named in `feature_store.yaml`; used by Feast's CLI, UI and `get_online_features`. The stream and
+the predictor use `online`, which keeps the same layout.
 """
 
 from typing import Literal

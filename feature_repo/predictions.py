@@ -21,7 +21,8 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class PredictionLogEntry(BaseModel):
     """One answered prediction. `person_id` is empty for an inline record that named no person.
 
-    `features` are the model's inputs as used; `feature_*` name the Kafka record behind stored features, None for an inline record.
+    `features` are the model's inputs as used; `feature_*` name the Kafka record behind stored features, None for an
+    inline record.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())

@@ -1,7 +1,7 @@
 """The monitoring reference of a model version: how its population looked, as bins and counts.
 
-Place in the flow: the trainer builds and writes it as `reference/` into the model version; the monitor only reads it. Counts merge
-exactly: those of two windows add up to those of both.
+Place in the flow: the trainer builds and writes it as `reference/` into the model version; the monitor only reads it.
+Counts merge exactly: those of two windows add up to those of both.
 """
 
 import json
@@ -93,9 +93,7 @@ class Reference:
             raise ModelRefused(f"no monitoring reference in {folder}: {error}", remedy="train the model anew") from error
         if found.get("format") != FORMAT:
             raise ModelRefused(f"the reference has format {found.get('format')}, this code reads {FORMAT}")
-        features = tuple(
-            FeatureReference(**{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()}) for f in found["features"]
-        )
+        features = tuple(_restored(each) for each in found["features"])
         return cls(features, tuple(found["level_counts"]), found["rows"], found["since"], found["until"])
 
 
@@ -108,6 +106,10 @@ def build_reference(frame: pd.DataFrame, levels: "pd.Series[str]", times: "pd.Se
     counted: Mapping[Any, int] = levels.value_counts().to_dict()
     first, last = (datetime.isoformat(pd.Timestamp(edge).to_pydatetime()) for edge in (times.min(), times.max()))
     return Reference(features, tuple(int(counted.get(level, 0)) for level in LEVELS), len(frame), first, last)
+
+
+def _restored(found: dict[str, Any]) -> FeatureReference:
+    return FeatureReference(found["name"], tuple(found["edges"]), tuple(found["categories"]), tuple(found["counts"]))
 
 
 def _feature_reference(name: str, values: pd.Series) -> FeatureReference:

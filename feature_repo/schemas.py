@@ -34,7 +34,7 @@ PERSON_FEATURES = Dataset(
     pa.schema([*_PERSON, *(pa.field(f.name, _ARROW_TYPES[f.dtype]) for f in FEATURES), pa.field("late", pa.bool_()), *_ORIGIN]),
 )
 PERSON_LABELS = Dataset("person_labels", pa.schema([*_PERSON, pa.field("obesity_level", pa.string(), nullable=False), *_ORIGIN]))
-# One row a prediction. `event_timestamp` and the `feature_*` columns trace the features; `ingested_at` and `source_*` the log entry.
+# One row a prediction. `event_timestamp` and `feature_*` trace the features, `ingested_at` and `source_*` the log entry.
 PREDICTIONS = Dataset(
     "predictions",
     pa.schema(

@@ -1,8 +1,8 @@
 """Features of a person over time: one deterministic fold over the person's records in log order.
 
-Place in the flow: the stream, a backfill and an inline prediction all advance the same state with `advance`, so they give the same
-bits. A row's features use only observations that are earlier in the log and whose event time is not later than the row's own; the
-state advances with every record, late ones too, and is bounded by `LIMIT` observations.
+Place in the flow: the stream, a backfill and an inline prediction all advance the same state with `advance`, so they
+give the same bits. A row's features use only observations that are earlier in the log and whose event time is not
+later than the row's own; the state advances with every record, late ones too, and is bounded by `LIMIT` observations.
 """
 
 import struct
