@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.locked
+LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format protos lock bench clean
@@ -42,9 +43,9 @@ format: setup  ## Format the code and mend what ruff can
 protos: setup  ## Generate code from protos/
 	$(BIN)/python protos/compile.py
 
-lock: setup  ## Resolve requirements.lock anew for Python 3.11 to 3.13 (needs uv)
-	uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
+lock:  ## Resolve the locks anew for Python 3.11 to 3.13 (needs uv)
+	uv pip compile --upgrade $(LOCKING) --all-extras pyproject.toml --output-file requirements.lock
+	uv pip compile $(LOCKING) --extra build --constraint requirements.lock pyproject.toml --output-file deploy/requirements-runtime.lock
 
 bench: setup  ## Run every benchmark
 	@for each in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$each .py) || exit 1; done
