@@ -1,0 +1,41 @@
+"""What the folder promises as a Feast repository."""
+
+from pathlib import Path
+
+from feast import FeatureView
+
+from feature_repo.features import BY_NAME, FEATURE_NAMES
+from feature_repo.online_store import connection_string
+from feature_repo.store import REPOSITORY, apply_definitions, open_store
+from feature_repo.views import FEATURE_SERVICE, define
+from runtime.settings import Settings
+
+
+def test_feast_executes_definitions_alone():
+    """Promise: every other module is named in `.feastignore`; one that is not would be executed by `feast apply`."""
+    ignored = set((REPOSITORY / ".feastignore").read_text().splitlines())
+    modules = {path.name for path in REPOSITORY.glob("*.py")}
+    assert modules - ignored == {"definitions.py"}
+    assert {name for name in ignored if name.endswith(".py")} <= modules
+
+
+def test_the_view_is_the_feature_table(tmp_path: Path):
+    view = define(tmp_path).person_features
+    assert isinstance(view, FeatureView)
+    assert [field.name for field in view.features] == list(FEATURE_NAMES)
+    assert all(field.tags["kind"] == BY_NAME[field.name].kind for field in view.features)
+
+
+def test_applying_twice_registers_once(tmp_path: Path):
+    settings = Settings(home=tmp_path, project="twice")
+    apply_definitions(settings)
+    apply_definitions(settings)
+    store = open_store(settings)
+    assert [view.name for view in store.list_feature_views()] == ["person_features"]
+    assert [service.name for service in store.list_feature_services()] == [FEATURE_SERVICE]
+    assert (tmp_path / "feast" / "registry.db").exists()
+
+
+def test_a_redis_url_becomes_feasts_connection_string():
+    assert connection_string("redis://127.0.0.1:6380/2") == "127.0.0.1:6380,db=2"
+    assert connection_string("rediss://user:secret@host/0") == "host:6379,db=0,username=user,password=secret,ssl=true"

@@ -1,0 +1,62 @@
+"""What settings promise."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from runtime.errors import InvalidSetting
+from runtime.kafka import client_options, partition_for
+from runtime.settings import STACK_ENV, Settings
+
+
+def test_the_environment_wins_over_the_addresses_of_the_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Promise: a second shell finds a stack on unusual ports, and an explicit variable still wins."""
+    (tmp_path / STACK_ENV).write_text("HABITUS_KAFKA_BOOTSTRAP=127.0.0.1:1111\nHABITUS_MLFLOW_URI=http://127.0.0.1:2222\n")
+    monkeypatch.setenv("HABITUS_HOME", str(tmp_path))
+    monkeypatch.setenv("HABITUS_KAFKA_BOOTSTRAP", "broker:9092")
+    monkeypatch.delenv("HABITUS_MLFLOW_URI", raising=False)
+    settings = Settings()
+    assert settings.kafka_bootstrap == "broker:9092"
+    assert settings.mlflow_uri == "http://127.0.0.1:2222"
+
+
+def test_paths_below_home_are_absolute(tmp_path: Path):
+    settings = Settings(home=tmp_path)
+    assert settings.offline_path == tmp_path / "offline"
+    assert settings.registry_url == f"sqlite:///{tmp_path}/feast/registry.db"
+
+
+def test_secrets_are_masked(tmp_path: Path):
+    settings = Settings(home=tmp_path, redis_url="redis://:opensesame@host/0", kafka_sasl_password="openbarley")
+    shown = repr(settings) + settings.model_dump_json()
+    assert "opensesame" not in shown
+    assert "openbarley" not in shown
+
+
+def test_settings_are_frozen(tmp_path: Path):
+    with pytest.raises(ValidationError):
+        Settings(home=tmp_path).partitions = 8
+
+
+def test_sasl_without_a_password_names_the_variables(tmp_path: Path):
+    with pytest.raises(InvalidSetting) as caught:
+        client_options(Settings(home=tmp_path, kafka_security_protocol="SASL_SSL"))
+    assert "HABITUS_KAFKA_SASL_PASSWORD" in caught.value.remedy
+
+
+def test_sasl_ssl_reaches_the_client(tmp_path: Path):
+    options = client_options(
+        Settings(home=tmp_path, kafka_security_protocol="SASL_SSL", kafka_sasl_username="habitus", kafka_sasl_password="made-up")
+    )
+    assert options["sasl_plain_password"] == "made-up"
+    assert options["ssl_context"].verify_mode.name == "CERT_REQUIRED"
+
+
+@pytest.mark.parametrize(
+    ("key", "murmur2"),
+    [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)],
+)
+def test_the_partitioner_is_kafkas_own(key: bytes, murmur2: int):
+    """The hashes are those of Kafka's own test (org.apache.kafka.common.utils.UtilsTest.testMurmur2)."""
+    assert partition_for(key, 12) == (murmur2 & 0x7FFFFFFF) % 12
