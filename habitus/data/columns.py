@@ -30,6 +30,11 @@ def name_in(frame: pd.DataFrame, published: str) -> str | None:
     return next((name for name in (published, ALIASES.get(published, published)) if name in frame.columns), None)
 
 
+def is_missing(value: object) -> bool:
+    """Whether a cell is empty: None, NaN or NaT. Lists and other odd values of JSON rows are not."""
+    return value is None or value is pd.NaT or (isinstance(value, float) and value != value)  # noqa: PLR0124  NaN
+
+
 def level_in(frame: pd.DataFrame) -> str | None:
     """The column of `frame` that holds the obesity level, or None."""
     return next((name for name in LEVEL_FIELDS if name in frame.columns), None)

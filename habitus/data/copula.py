@@ -13,6 +13,7 @@ from habitus.data.statistics import BMI, DIMENSIONS, PROBABILITIES, Cell, Floats
 Columns = dict[str, npt.NDArray[np.generic]]
 
 _EDGE = 1e-4  # a value at the end of its range maps to this probability, not to an infinite normal
+_DECIMALS = 6  # as published
 _BANDWIDTH = 0.25  # kg/m2: BMI densities are differences of the distribution function over twice this
 
 
@@ -22,7 +23,7 @@ def observe(cell: Cell, latent: Floats) -> Columns:
     return {
         name: _category(cell.categories[name], name, probabilities[:, at])
         if name in cell.categories
-        else np.interp(probabilities[:, at], PROBABILITIES, cell.quantiles[name])
+        else np.interp(probabilities[:, at], PROBABILITIES, cell.quantiles[name]).round(_DECIMALS)
         for at, name in enumerate(DIMENSIONS)
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,7 +53,11 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
     if path.suffix.lower() == ".csv":
         text.to_csv(path, index=False)
     else:
-        text.to_json(path, orient="records", lines=True, double_precision=15)
+        path.write_bytes(b"".join(_json_line(row) for row in text.to_dict("records")))
+
+
+def _json_line(row: dict[Any, Any]) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def rfc3339(moment: pd.Timestamp) -> str:
