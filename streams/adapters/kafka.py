@@ -1,0 +1,126 @@
+"""Kafka as the handlers see it: what is published is acknowledged by all replicas when a call returns."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+
+from runtime.errors import Unavailable
+from runtime.kafka import consumer, producer
+from runtime.settings import Settings
+from runtime.topics import Topic, Topics, dead_letter_name
+from streams.dead_letters import DeadLetter, DeadLetterRead
+from streams.messages import Shard
+from streams.shelf import Outgoing
+
+ACKNOWLEDGED_WITHIN_S = 30.0
+_BATCH_OVERHEAD_BYTES = 1024  # a batch's own header, with room to spare
+_POLL_MS = 500
+_LOOK_FOR_S = 15.0
+
+
+class KafkaPublisher:
+    """Publishes for the handlers; one producer, used by one thread at a time or by several."""
+
+    def __init__(self, settings: Settings, topics: Topics) -> None:
+        self._producer = producer(settings)
+        self._features = topics.features.name
+        self._labels = topics.labels.name
+        letters = (topics.records_dlq, topics.labels_dlq, topics.predictions_dlq)
+        self._dead_letters: dict[str, Topic] = {topic.name: topic for topic in letters}
+
+    def dead_letters(self, topic: str, letters: Iterable[DeadLetter]) -> None:
+        """Publish dead letters of the source `topic`. Raises `Unavailable`."""
+        target = self._dead_letters[dead_letter_name(topic)]
+        limit = target.max_message_bytes - _BATCH_OVERHEAD_BYTES
+        cut = (letter.cut_to(limit) for letter in letters)
+        self._send(target.name, ({"key": each.key, "value": each.value, "headers": list(each.headers)} for each in cut))
+
+    def labels(self, labels: Iterable[Outgoing]) -> None:
+        """Publish labels that came inside records. Raises `Unavailable`."""
+        self._send(self._labels, map(vars, labels))
+
+    def features(self, rows: Iterable[Outgoing]) -> None:
+        """Publish feature rows. Raises `Unavailable`."""
+        self._send(self._features, map(vars, rows))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._producer.close(timeout=1)
+
+    def _send(self, topic: str, messages: Iterable[dict[str, Any]]) -> None:
+        try:
+            sent = [self._producer.send(topic, **message) for message in messages]
+            if sent:
+                self._producer.flush(timeout=ACKNOWLEDGED_WITHIN_S)
+            for future in sent:
+                future.get(timeout=ACKNOWLEDGED_WITHIN_S)
+        except KafkaError as error:
+            raise Unavailable("kafka", f"{topic} was not acknowledged ({error!r})") from error
+
+
+class KafkaLog:
+    """Looks into the topics that are read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has, whatever the setting says. Raises `Unavailable`."""
+        reader = consumer(self._settings)
+        try:
+            found = reader.partitions_for_topic(topic)
+        except KafkaError as error:
+            raise Unavailable("kafka", f"{topic} could not be described ({error!r})") from error
+        finally:
+            reader.close()
+        if not found:
+            raise Unavailable("kafka", f"{topic} is not there yet")
+        return len(found)
+
+    def next_offset(self, shard: Shard, offset: int) -> int | None:
+        """The offset of the first message at or above `offset`; None if there is none. Raises `Unavailable`."""
+        place = TopicPartition(shard.topic, shard.partition)
+        reader = consumer(self._settings)
+        deadline = time.monotonic() + _LOOK_FOR_S
+        try:
+            reader.assign([place])
+            end = reader.end_offsets([place])[place]
+            reader.seek(place, offset)
+            while reader.position(place) < end:
+                for found in reader.poll(timeout_ms=_POLL_MS, max_records=1).get(place, []):
+                    return int(found.offset)
+                if time.monotonic() > deadline:
+                    raise Unavailable("kafka", f"{shard}@{offset} could not be read")
+        except KafkaError as error:
+            raise Unavailable("kafka", f"{shard}@{offset} could not be read ({error!r})") from error
+        finally:
+            reader.close()
+        return None
+
+
+def read_dead_letters(settings: Settings, topic: str) -> Iterator[DeadLetterRead]:
+    """Every dead letter of the source `topic` there is now, oldest first. Raises `Unavailable`."""
+    place = TopicPartition(dead_letter_name(topic), 0)
+    reader = consumer(settings)
+    deadline = time.monotonic() + _LOOK_FOR_S
+    try:
+        if not reader.partitions_for_topic(place.topic):
+            return
+        reader.assign([place])
+        end = reader.end_offsets([place])[place]
+        reader.seek_to_beginning(place)
+        while reader.position(place) < end:
+            found = reader.poll(timeout_ms=_POLL_MS).get(place, [])
+            for each in found:
+                yield DeadLetterRead.of(each.offset, each.key, each.value, each.headers)
+            if found:
+                deadline = time.monotonic() + _LOOK_FOR_S
+            elif time.monotonic() > deadline:
+                raise Unavailable("kafka", f"{place.topic} could not be read")
+    except KafkaError as error:
+        raise Unavailable("kafka", f"{place.topic} could not be read ({error!r})") from error
+    finally:
+        reader.close()

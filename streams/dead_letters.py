@@ -1,0 +1,129 @@
+"""Dead letters: a rejected message's own bytes, with headers that tell where it stood and why it was rejected.
+
+Place in the flow: the handlers make them, `adapters.kafka` publishes them, `habitus dlq` reads them back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runtime.errors import RecordRejected
+from streams.messages import Headers, Message, Shard
+
+# The dead-letter topic takes its source's largest message and 64 KiB; all our headers together stay well below that.
+REASON_LIMIT_BYTES = 8 * 1024
+FIELDS_LIMIT_BYTES = 4 * 1024
+_CUT = " ..."
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A message and why it was rejected."""
+
+    message: Message
+    error: RecordRejected
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message of a dead-letter topic: key, value and headers of the source, and ours after them."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    def cut_to(self, limit_bytes: int) -> "DeadLetter":
+        """The letter with its value cut so that it fits in `limit_bytes`, and a header `value_bytes` with the true length.
+
+        Needed for what was compressed at its source: a broker limits the compressed size, a producer the plain one.
+        Foreign headers go first where even they do not fit; the source keeps the whole message.
+        """
+        if self.size_bytes <= limit_bytes:
+            return self
+        told = ("value_bytes", str(len(self.value or b"")).encode())
+        ours = tuple(header for header in self.headers if header[0] in OUR_HEADERS)
+        key = self.key if len(self.key or b"") <= REASON_LIMIT_BYTES else (self.key or b"")[:REASON_LIMIT_BYTES]
+        bare = DeadLetter(key, b"", (*ours, told))
+        room = max(limit_bytes - bare.size_bytes, 0)
+        return DeadLetter(key, (self.value or b"")[:room], bare.headers)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of key, value and headers, with what Kafka needs around each."""
+        around = 16  # lengths and deltas of a record and of a header are varints, five bytes each at most
+        headers = sum(len(name.encode()) + len(value) + around for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers + 2 * around
+
+
+OUR_HEADERS = (
+    "source_topic",
+    "source_partition",
+    "source_offset",
+    "error_class",
+    "reason",
+    "failed_fields",
+    "app_version",
+    "failed_at",
+)
+
+
+def dead_letter(rejected: Rejected, app_version: str, failed_at: datetime) -> DeadLetter:
+    """The dead letter of a rejected message."""
+    message, error = rejected.message, rejected.error
+    ours = (
+        message.shard.topic,
+        str(message.shard.partition),
+        str(message.offset),
+        error.error_class,
+        _cut(error.reason, REASON_LIMIT_BYTES),
+        _cut(",".join(error.failed_fields), FIELDS_LIMIT_BYTES),
+        app_version,
+        failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    )
+    headers = tuple(zip(OUR_HEADERS, (_bytes(text) for text in ours), strict=True))
+    return DeadLetter(message.key, message.value, (*message.headers, *headers))
+
+
+@dataclass(frozen=True)
+class DeadLetterRead:
+    """A dead letter as `habitus dlq` shows it; `offset` is its place in the dead-letter topic."""
+
+    offset: int
+    source: Shard
+    source_offset: int
+    error_class: str
+    reason: str
+    failed_fields: tuple[str, ...]
+    app_version: str
+    failed_at: str
+    key: bytes | None
+    value: bytes | None
+
+    @classmethod
+    def of(cls, offset: int, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> "DeadLetterRead":
+        """The dead letter in a message; of a header that is given twice the last counts: it is ours."""
+        told = {name: (text or b"").decode(errors="replace") for name, text in headers}
+        return cls(
+            offset=offset,
+            source=Shard(told.get("source_topic", ""), int(told.get("source_partition", "-1"))),
+            source_offset=int(told.get("source_offset", "-1")),
+            error_class=told.get("error_class", ""),
+            reason=told.get("reason", ""),
+            failed_fields=tuple(filter(None, told.get("failed_fields", "").split(","))),
+            app_version=told.get("app_version", ""),
+            failed_at=told.get("failed_at", ""),
+            key=key,
+            value=value,
+        )
+
+
+def _bytes(text: str) -> bytes:
+    # A field's name may hold half a surrogate pair, which JSON allows and UTF-8 does not.
+    return text.encode(errors="backslashreplace")
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    encoded = _bytes(text)
+    if len(encoded) <= limit_bytes:
+        return text
+    return encoded[: limit_bytes - len(_CUT)].decode(errors="ignore") + _CUT

@@ -1,0 +1,202 @@
+"""What happens to a batch of messages, in order.
+
+topic            handler               its effects, each finished before the next begins
+---------------  --------------------  -----------------------------------------------------------------------------------
+person.records   `handle_records`      dead letters, labels -> history -> person.features -> online rows -> watermark
+person.labels    `handle_labels`       dead letters -> history
+predictions      `handle_predictions`  dead letters -> history
+(a partition of person.records is assigned)  `recover`  online rows from the history -> watermark
+
+Place in the flow: `app` hands batches in and acknowledges them when a handler returns; the shelf does the effects; nothing
+here knows Faust, Kafka or Redis. The history is the write-ahead log: what comes before it may happen twice, what comes after it
+can be done again from it. So a worker may be killed anywhere, and a batch may be cut otherwise when it comes again.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from feature_repo.history import OffsetRange
+from feature_repo.labels import PersonLabel
+from feature_repo.materialise import event_time, materialise
+from feature_repo.predictions import PredictionLogEntry
+from feature_repo.temporal import PersonState
+from feature_repo.wire import encode_row
+from streams.dead_letters import Rejected, dead_letter
+from streams.messages import Batch, Message, Shard, by_shard
+from streams.recovery import catch_up, rows_again
+from streams.shards import Shards
+from streams.shelf import Outgoing, Row, Shelf
+from streams.validation import Accepted, SeenRecord, Sorted, read_label, read_prediction, read_record, sort_out
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of some messages. `redelivered` ones were in the history already; `unknown_fields` were left out."""
+
+    accepted: int = 0
+    rejected: int = 0
+    redelivered: int = 0
+    labels: int = 0
+    unknown_fields: int = 0
+
+    def __add__(self, other: "Applied") -> "Applied":
+        return Applied(*(mine + others for mine, others in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+def handle_records(messages: Iterable[Message], shelf: Shelf, shards: Shards) -> Applied:
+    """Materialise person records; on return each is in the history and online, or in the dead letters.
+
+    Messages of one shard come in log order. Raises `HistoryConflict` if another worker extended the same history, and
+    `InfrastructureError` if an effect failed for good; then nothing may be acknowledged.
+    """
+    return sum((_materialise(batch, shelf, shards) for batch in by_shard(messages)), Applied())
+
+
+def handle_labels(messages: Iterable[Message], shelf: Shelf, shards: Shards) -> Applied:
+    """Keep labels; on return each is in the history, or in the dead letters. Raises as `handle_records`."""
+
+    def keep(batch: Batch) -> Applied:
+        read = partial(read_label, partitions=shelf.partitions[batch.shard.topic])
+        return _keep(batch, read, _label_row, shelf, shards)
+
+    return sum(map(keep, by_shard(messages)), Applied())
+
+
+def handle_predictions(messages: Iterable[Message], shelf: Shelf, shards: Shards) -> Applied:
+    """Keep the prediction log; on return each entry is in the history, or in the dead letters. Raises as `handle_records`."""
+
+    def keep(batch: Batch) -> Applied:
+        return _keep(batch, read_prediction, _prediction_row, shelf, shards)
+
+    return sum(map(keep, by_shard(messages)), Applied())
+
+
+def recover(assigned: Iterable[Shard], shelf: Shelf, shards: Shards) -> None:
+    """Bring the online store up to the history of newly assigned shards of person.records. Raises as `handle_records`."""
+    for shard in assigned:
+        _catch_up(shard, shelf, shards)
+
+
+def _materialise(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
+    _catch_up(batch.shard, shelf, shards)
+    end = shards.end(batch.shard)
+    if batch.first <= end:
+        _publish_again(batch, end, shelf)
+    fresh = batch.after(end)
+    if fresh is None:
+        return Applied(redelivered=len(batch.messages))
+    shards.require_no_hole(fresh)
+
+    seen = sort_out(fresh.messages, partial(read_record, partitions=shelf.partitions[batch.shard.topic]))
+    _bury(seen.rejected, fresh, shelf)
+    labels = [_split_label(each) for each in seen.accepted if each.content.level is not None]
+    _do(shelf, "publishing labels", fresh, lambda: shelf.publisher.labels(labels))
+    rows, states = _fold(seen.accepted, fresh, shelf)
+    _append(rows, fresh, shelf, shards)
+    _publish(rows, fresh, shelf)
+    _do(shelf, "writing online rows", fresh, lambda: shelf.online.apply(rows, states))
+    _do(
+        shelf,
+        "setting the watermark",
+        fresh,
+        partial(shelf.online.set_watermark, fresh.shard.topic, fresh.shard.partition, fresh.last),
+    )
+
+    unknown = sum(each.content.unknown_fields for each in seen.accepted)
+    return _tally(batch, fresh, seen) + Applied(labels=len(labels), unknown_fields=unknown)
+
+
+def _keep(
+    batch: Batch,
+    read: Callable[[Message], T],
+    as_row: Callable[[Accepted[T]], Row],
+    shelf: Shelf,
+    shards: Shards,
+) -> Applied:
+    """Dead letters, then the history: all that happens to what is only kept."""
+    fresh = batch.after(shards.end(batch.shard))
+    if fresh is None:
+        return Applied(redelivered=len(batch.messages))
+    shards.require_no_hole(fresh)
+    seen = sort_out(fresh.messages, read)
+    _bury(seen.rejected, fresh, shelf)
+    rows = pa.Table.from_pylist([as_row(each) for each in seen.accepted], schema=shards.history.dataset.schema)
+    _append(rows, fresh, shelf, shards)
+    return _tally(batch, fresh, seen)
+
+
+def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> None:
+    end = shards.end(shard)
+    shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
+
+
+def _publish_again(batch: Batch, end: int, shelf: Shelf) -> None:
+    """What was not acknowledged may not have been published either; it comes from the history, never computed anew."""
+    for rows in rows_again(batch, end, shelf):
+        _publish(rows, batch, shelf)
+
+
+def _bury(rejected: Sequence[Rejected], batch: Batch, shelf: Shelf) -> None:
+    letters = [dead_letter(each, shelf.app_version, shelf.clock.now()) for each in rejected]
+    _do(shelf, "publishing dead letters", batch, lambda: shelf.publisher.dead_letters(batch.shard.topic, letters))
+
+
+def _fold(accepted: Sequence[Accepted[SeenRecord]], batch: Batch, shelf: Shelf) -> tuple[pa.Table, dict[str, PersonState]]:
+    located = [each.content.located for each in accepted]
+    persons = [each.record.person_id for each in located]
+    states = _do(shelf, "reading states", batch, lambda: shelf.online.states(persons))
+    return materialise(located, states)
+
+
+def _append(rows: pa.Table, batch: Batch, shelf: Shelf, shards: Shards) -> None:
+    """Extend the history up to the batch's last message; what was rejected, or is missing in the log, belongs to the range."""
+    shard = batch.shard
+    offsets = OffsetRange(shard.topic, shard.partition, shards.end(shard) + 1, batch.last)
+    _do(shelf, "writing history", batch, lambda: shards.history.append(rows, offsets, batch.messages[0].time))
+    shards.move(shard, batch.last)
+
+
+def _publish(rows: pa.Table, batch: Batch, shelf: Shelf) -> None:
+    outgoing = [Outgoing(row["person_id"].encode(), encode_row(row)) for row in rows.to_pylist()]
+    _do(shelf, "publishing features", batch, lambda: shelf.publisher.features(outgoing))
+
+
+def _split_label(seen: Accepted[SeenRecord]) -> Outgoing:
+    """The label event of a record that brought its level: stamped as the record was, valid or not (the label path judges)."""
+    record = seen.content.located.record
+    fields = {
+        "person_id": record.person_id,
+        "event_timestamp": event_time(record).isoformat(),
+        "obesity_level": seen.content.level,
+    }
+    # The standard library's writer: unlike the fast one it takes whatever JSON can hold, half surrogate pairs included.
+    return Outgoing(record.person_id.encode(), json.dumps(fields).encode(), seen.message.timestamp_ms)
+
+
+def _label_row(seen: Accepted[PersonLabel]) -> Row:
+    return seen.content.model_dump() | {
+        "ingested_at": seen.message.time,
+        "source_topic": seen.message.shard.topic,
+        "source_partition": seen.message.shard.partition,
+        "source_offset": seen.message.offset,
+    }
+
+
+def _prediction_row(seen: Accepted[PredictionLogEntry]) -> Row:
+    shard = seen.message.shard
+    return seen.content.history_row(shard.topic, shard.partition, seen.message.offset, seen.message.time)
+
+
+def _tally(batch: Batch, fresh: Batch, seen: Sorted[Any]) -> Applied:
+    return Applied(len(seen.accepted), len(seen.rejected), redelivered=len(batch.messages) - len(fresh.messages))
+
+
+def _do(shelf: Shelf, what: str, batch: Batch, effect: Callable[[], T]) -> T:
+    return shelf.persistence.do(effect, what, batch)

@@ -1,0 +1,71 @@
+"""Catching up: what the history holds and the online store does not, applied without computing a feature again.
+
+Place in the flow: at assignment of a partition, and before each batch of it: a store that was emptied or set back is noticed
+by its watermark.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from loguru import logger
+
+from feature_repo.materialise import observe
+from feature_repo.temporal import Observation, to_us
+from runtime.errors import HabitusError
+from streams.messages import Batch, Shard
+from streams.shards import NOTHING
+from streams.shelf import Shelf
+
+
+class OnlineAhead(HabitusError):
+    """The online store has applied records that the history does not hold: one of the two belongs to another system."""
+
+    def __init__(self, shard: Shard, watermark: int, end: int) -> None:
+        super().__init__(
+            f"the online store has applied {shard} up to {watermark}, the history ends at {end}",
+            remedy="restore the history, or give the stream another HABITUS_PROJECT (an empty online store)",
+        )
+
+
+def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
+    """Apply online what lies between the shard's watermark and `end`, from the history; returns how many rows that were.
+
+    Afterwards the watermark is `end`. Rows and states that are stored already stay. Raises `OnlineAhead`, `Unavailable`.
+    """
+    watermark = shelf.online.watermark(shard.topic, shard.partition)
+    known = NOTHING if watermark is None else watermark
+    if known > end:
+        raise OnlineAhead(shard, known, end)
+    if known == end:
+        return 0
+    applied = 0
+    for rows in shelf.features.read_after(shard.topic, shard.partition, known):
+        _apply(rows, shelf)
+        applied += rows.num_rows
+    shelf.online.set_watermark(shard.topic, shard.partition, end)
+    logger.bind(rows=applied).info("caught up: {} online from {} to {}", shard, known, end)
+    return applied
+
+
+def rows_again(batch: Batch, end: int, shelf: Shelf) -> Iterator[pa.Table]:
+    """The history's rows of those messages of `batch` that lie at or below `end`: redelivered ones."""
+    last = min(batch.last, end)
+    for rows in shelf.features.read_after(batch.shard.topic, batch.shard.partition, batch.first - 1):
+        wanted = rows.filter(pc.field("source_offset") <= last)
+        yield wanted
+        if wanted.num_rows < rows.num_rows:
+            return
+
+
+def _apply(rows: pa.Table, shelf: Shelf) -> None:
+    persons = rows["person_id"].to_pylist()
+    states = shelf.online.states(persons)
+    observe(persons, _observations(rows), states)
+    shelf.online.apply(rows, states)
+
+
+def _observations(rows: pa.Table) -> Iterator[Observation]:
+    columns = (rows[name].to_pylist() for name in ("event_timestamp", "source_offset", "weight_kg", "bmi"))
+    for moment, offset, weight_kg, bmi in zip(*columns, strict=True):
+        yield Observation(to_us(moment), offset, weight_kg, bmi)
