@@ -71,17 +71,19 @@ def status(*, as_json: AsJson = False) -> None:
     """
     from habitus.stack.status import look
 
-    found = look(_home())
+    home = _home()
+    found = look(home)
     if as_json:
         _print_json(found.as_json())
         return
-    table = Table("part", "state", "address", "pids", "log", box=None)
+    table = Table("part", "state", "address", "pids", box=None)
     for name, part in found.services.items():
         style = "green" if part.state in _GOOD else "dim" if part.state == "stopped" else "yellow"
         pids = " ".join(map(str, part.pids))
-        table.add_row(name, f"[{style}]{part.state}[/]", part.address or "", pids, part.log)
+        table.add_row(name, f"[{style}]{part.state}[/]", part.address or "", pids)
     console = Console()
     console.print(table)
+    typer.echo(f"logs in {home.logs}")
     for topic, count in found.lag.items():
         console.print(f"lag of {topic}: {'unknown' if count is None else count}", highlight=False)
 

@@ -1,6 +1,8 @@
 """The local stack: Kafka, Redis, MLflow and our services as processes of this machine, state below one home folder.
 
-`home` (its folders, what it remembers) · `ports` · `java` `kafka` `redis` `mlflow` `services` (how each part is started) ·
-`parts` (what a part is) · `launch` (the first instant of every process) · `supervision` (supervisord) · `survivors` (what
-outlived a crash) · `lifecycle` (up and down) · `endpoints` (addresses, `stack.env`) · `status` · `logfiles` · `doctor`.
+What there is: `home` (its folders, what it remembers) · `ports` · `endpoints` (addresses, `stack.env`) · `parts` (what a part is)
+· `java` `kafka` `redis` `mlflow` `services` (how each part is started).
+How it runs: `lifecycle` (up and down) · `supervision` and `configuration` (supervisord) · `launch` (the first instant of every
+process) · `readiness` · `survivors` (what outlived a crash).
+How one sees it: `status` · `logfiles` · `doctor`.
 """

@@ -4,8 +4,7 @@ Place in the flow: the commands `up` and `down`, the demo and the tests' fixture
 """
 
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from habitus.stack import kafka, mlflow, redis, services
@@ -14,17 +13,12 @@ from habitus.stack.home import Home
 from habitus.stack.java import find_java
 from habitus.stack.parts import ALL_PARTS, SERVICES, Part
 from habitus.stack.ports import USUAL, choose
+from habitus.stack.readiness import Watch, await_ready
 from habitus.stack.supervision import ALIVE, Supervisor
 from habitus.stack.survivors import await_none, sweep
-from runtime.errors import HabitusError
 from runtime.settings import Settings
 
-# MLflow's first start took 31 s on two cores with nothing else running; everything starting at once takes longer.
-_READY_TIMEOUT_S = 240.0
 _STOP_TIMEOUT_S = 30.0
-_LOOK_EVERY_S = 0.1
-
-Watch = Callable[[str, str], None]  # told of each part, or step, and how far it is
 
 
 def _unwatched(part: str, progress: str) -> None:
@@ -78,20 +72,28 @@ class Stack:
 
     def _start_all(self, wanted: tuple[str, ...], watch: Watch) -> Endpoints:
         endpoints, ports = self._endpoints(wanted)
-        settings = _settings(self.home, endpoints)
         local = [name for name in ALL_PARTS if name in wanted and name not in endpoints.external]
-        parts: dict[str, Part] = {}
         # The quick ones first: they start while Kafka's jars are fetched and its storage is formatted.
-        for name in sorted(set(local) - set(SERVICES), key=("redis", "mlflow", "kafka").index):
-            watch(name, "preparing")
-            parts[name] = self._start(self._infrastructure(name, ports), watch)
-        if set(local) & set(SERVICES):
-            self._await_ready([parts[name] for name in ("kafka", "redis") if name in parts], watch)
-            _prepare_for_services(settings, watch)
-            for name in (name for name in SERVICES if name in local):
-                parts[name] = self._start(services.part(name, self.home, endpoints), watch)
-        self._await_ready(list(parts.values()), watch)
+        order = [name for name in ("redis", "mlflow", "kafka") if name in local]
+        parts = [self._start(self._infrastructure(name, ports, watch), watch) for name in order]
+        chosen = [services.part(name, self.home, endpoints) for name in SERVICES if name in local]
+        if any(self._is_missing(service) for service in chosen):
+            self._prepare_for_services([part for part in parts if part.name != "mlflow"], endpoints, watch)
+        parts += [self._start(service, watch) for service in chosen]
+        await_ready(self.supervisor, parts, watch)
         return endpoints
+
+    def _prepare_for_services(self, needed: list[Part], endpoints: Endpoints, watch: Watch) -> None:
+        """Create topics and apply Feast's definitions; the latter, the slower, while Kafka starts."""
+        settings = _settings(self.home, endpoints)
+        await_ready(self.supervisor, [part for part in needed if part.name == "redis"], watch)
+        watch("feast", "applying definitions")
+        services.apply_definitions(settings)
+        watch("feast", "ready")
+        await_ready(self.supervisor, needed, watch)
+        watch("topics", "creating what is missing")
+        services.create_topics(settings)
+        watch("topics", "ready")
 
     def _endpoints(self, wanted: tuple[str, ...]) -> tuple[Endpoints, dict[str, int]]:
         """Choose ports, remember them, tell every process through `stack.env`."""
@@ -108,7 +110,8 @@ class Stack:
         endpoints.write(self.home)
         return endpoints, ports
 
-    def _infrastructure(self, name: str, ports: Mapping[str, int]) -> Part:
+    def _infrastructure(self, name: str, ports: Mapping[str, int], watch: Watch) -> Part:
+        watch(name, "preparing")
         if name == "kafka":
             return kafka.part(self.home, find_java(), ports["kafka"], ports["kafka_controller"])
         if name == "redis":
@@ -120,28 +123,9 @@ class Stack:
         watch(part.name, "starting" if self.supervisor.start(part.name) else "running already")
         return part
 
-    def _await_ready(self, parts: list[Part], watch: Watch) -> None:
-        """Wait until every part runs and answers; a failed part does not keep the others from being waited for."""
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        waiting, failed = {part.name: part for part in parts}, []
-        while waiting:
-            states = self.supervisor.states()
-            for name, part in list(waiting.items()):
-                state = states[name].state if name in states else "gone"
-                if state == "running" and part.answers():
-                    watch(name, "ready")
-                    del waiting[name]
-                elif state not in ALIVE or time.monotonic() > deadline:
-                    watch(name, "failed")
-                    failed.append(name)
-                    del waiting[name]
-                else:
-                    watch(name, _expectation(state, part))
-            time.sleep(_LOOK_EVERY_S if waiting else 0)
-        if failed:
-            raise HabitusError(
-                f"not ready: {', '.join(failed)}", remedy=f"`habitus logs {failed[0]}` tells why; then `habitus up` again"
-            )
+    def _is_missing(self, part: Part) -> bool:
+        known = self.supervisor.states().get(part.name)
+        return known is None or known.state not in ALIVE
 
     @contextmanager
     def _undone_if_interrupted(self, *, fresh: bool) -> Iterator[None]:
@@ -160,29 +144,14 @@ class Stack:
         if self.supervisor.shut_down():
             await_none(self.home.root, _STOP_TIMEOUT_S)
         swept = sweep(self.home.root)
-        self.supervisor.reap()
+        self.supervisor.take_leave()
         return swept
-
-
-def _prepare_for_services(settings: Settings, watch: Watch) -> None:
-    watch("topics", "creating what is missing")
-    services.create_topics(settings)
-    watch("topics", "ready")
-    watch("feast", "applying definitions")
-    services.apply_definitions(settings)
-    watch("feast", "ready")
 
 
 def _settings(home: Home, endpoints: Endpoints) -> Settings:
     values = {name.removeprefix("HABITUS_").lower(): value for name, value in endpoints.environment.items()}
     known = {name: value for name, value in values.items() if name in Settings.model_fields}
     return Settings(home=home.root, **known)  # type: ignore[arg-type]  # pydantic reads them from text
-
-
-def _expectation(state: str, part: Part) -> str:
-    if state == "backoff":
-        return "ended early, will be tried again"
-    return f"waiting for {part.address}" if part.address else "starting"
 
 
 @contextmanager

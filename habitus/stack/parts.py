@@ -23,5 +23,5 @@ class Part:
     address: str | None = None
     answers: Callable[[], bool] = always
     stays_up_s: int = 1  # a process that ends sooner counts as failed to start
+    retries: int = 2  # failed starts after which it is given up
     stop_s: int = 10  # a process that takes longer to stop is killed
-    after: tuple[str, ...] = ()  # parts that must be ready before this one is started

@@ -8,7 +8,7 @@ from habitus.stack.parts import Part
 from habitus.stack.ports import LOCALHOST
 from runtime.errors import HabitusError
 
-_PROGRAMS = ("redis-server", "valkey-server")
+PROGRAMS = ("redis-server", "valkey-server")
 
 
 def find_redis() -> Path:
@@ -16,7 +16,7 @@ def find_redis() -> Path:
 
     Raises `HabitusError` if there is none.
     """
-    for program in _PROGRAMS:
+    for program in PROGRAMS:
         if found := shutil.which(program):
             return Path(found)
     try:

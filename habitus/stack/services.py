@@ -11,6 +11,7 @@ from runtime.kafka import ensure_topics
 from runtime.settings import Settings
 from runtime.topics import Topics
 
+_RETRIES = 5  # with supervisord's backoff, a second more each time: about 15 s and the time of six starts
 _STAYS_UP_S = 3  # a wrong setting or a missing package shows within this time
 
 
@@ -25,6 +26,7 @@ def part(name: str, home: Home, endpoints: Endpoints) -> Part:
         address=address,
         answers=always if address is None else lambda: answers(int(address.rpartition(":")[2])),
         stays_up_s=_STAYS_UP_S,
+        retries=_RETRIES,
     )
 
 

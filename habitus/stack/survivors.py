@@ -1,4 +1,7 @@
-"""Processes that outlived a crash: each carries its home in the environment, so that it is found and stopped."""
+"""Processes that outlived a crash: each carries its home in the environment, so that it is found and stopped.
+
+Redis is the exception: it writes its title over its environment. It is known by its name and the folder it works in.
+"""
 
 import contextlib
 import os
@@ -6,6 +9,8 @@ import time
 from pathlib import Path
 
 import psutil
+
+from habitus.stack.redis import PROGRAMS as REDIS_PROGRAMS
 
 HOME_MARK = "HABITUS_STACK"  # value: the home folder; children inherit it
 PART_MARK = "HABITUS_STACK_PART"  # value: the part's name
@@ -24,12 +29,19 @@ def find(root: Path) -> dict[int, str]:
         if process.pid in own:
             continue
         try:
-            environment = process.environ()
+            part = _part(process, root)
         except (psutil.Error, OSError):
             continue  # it ended meanwhile, or belongs to someone else
-        if environment.get(HOME_MARK) == str(root):
-            found[process.pid] = environment.get(PART_MARK, "")
+        if part is not None:
+            found[process.pid] = part
     return found
+
+
+def _part(process: psutil.Process, root: Path) -> str | None:
+    if process.name() in REDIS_PROGRAMS:
+        return "redis" if Path(process.cwd()) == root / "redis" else None
+    environment = process.environ()
+    return environment.get(PART_MARK, "") if environment.get(HOME_MARK) == str(root) else None
 
 
 def sweep(root: Path, grace_s: float = _GRACE_S) -> int:

@@ -1,0 +1,53 @@
+"""Waiting until parts are ready: they run, and answer where they have an address."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from habitus.stack.parts import Part
+from habitus.stack.supervision import ALIVE, Supervisor
+from runtime.errors import HabitusError
+
+# MLflow's first start took 31 s on two cores with nothing else running; everything starting at once takes longer.
+TIMEOUT_S = 240.0
+_LOOK_EVERY_S = 0.1
+
+Watch = Callable[[str, str], None]  # told of each part, or step, and how far it is
+
+
+def await_ready(supervisor: Supervisor, parts: Iterable[Part], watch: Watch, timeout_s: float = TIMEOUT_S) -> None:
+    """Return when every part is ready. A failed part does not keep the others from being waited for.
+
+    Raises `HabitusError`, naming the parts that failed or were not ready after `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    waiting = {part.name: part for part in parts}
+    failed: list[str] = []
+    stumbled: set[str] = set()
+    while waiting:
+        states = supervisor.states()
+        for name, part in list(waiting.items()):
+            progress = _progress(states[name].state if name in states else "gone", part, stumbled)
+            if progress not in {"ready", "failed"} and time.monotonic() > deadline:
+                progress = "failed"
+            watch(name, progress)
+            if progress in {"ready", "failed"}:
+                del waiting[name]
+            if progress == "failed":
+                failed.append(name)
+        time.sleep(_LOOK_EVERY_S if waiting else 0)
+    if failed:
+        raise HabitusError(
+            f"not ready: {', '.join(failed)}", remedy=f"`habitus logs {failed[0]}` tells why; then `habitus up` again"
+        )
+
+
+def _progress(state: str, part: Part, stumbled: set[str]) -> str:
+    if state == "running" and part.answers():
+        return "ready"
+    if state not in ALIVE:
+        return "failed"
+    if state == "backoff":
+        stumbled.add(part.name)
+    if part.name in stumbled:
+        return "ended early, is being tried again"
+    return f"waiting for {part.address}" if part.address else "waiting for it to stay up"
