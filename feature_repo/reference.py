@@ -47,6 +47,11 @@ class FeatureReference:
         """Whether the attribute is a category."""
         return bool(self.categories)
 
+    @property
+    def histogram(self) -> Counts:
+        """The reference's counts as an array, as `count` gives them."""
+        return np.array(self.counts, dtype=np.int64)
+
     def count(self, values: pd.Series) -> Counts:
         """How many of n model-input values fall into each bin; as long as `counts`."""
         missing = np.asarray(values.isna())

@@ -1,0 +1,65 @@
+"""The offline history as the monitor reads it: the latest rows, labels, and predictions joined with labels."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from feature_repo.history import History
+from feature_repo.person import ATTRIBUTES
+from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
+from monitor.rows import FeatureRow
+
+KEY = ["person_id", "event_timestamp"]
+_ORDER = ["ingested_at", "source_partition", "source_offset"]
+_SOURCE = ["source_topic", "source_partition", "source_offset"]
+
+
+class OfflineHistory:
+    """The Parquet history below `root`. Every frame is empty, with its columns, where nothing was recorded yet."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def features(self, *, since: datetime | None = None) -> pd.DataFrame:
+        """One row a person and event time, in the order of event time; the last record of several with one time counts."""
+        return self._latest(PERSON_FEATURES, KEY, since)
+
+    def labels(self) -> pd.DataFrame:
+        """One label a person and event time, in the order of event time; the one that came last counts."""
+        return self._latest(PERSON_LABELS, KEY, None)
+
+    def predictions(self) -> pd.DataFrame:
+        """One row a request, in the order of serving."""
+        found = self._latest(PREDICTIONS, ["request_id"], None)
+        return found.sort_values(["served_at", "source_offset"], ignore_index=True)
+
+    def labelled_predictions(self) -> pd.DataFrame:
+        """The predictions whose label is known, in the order of serving; the truth is in column `actual`."""
+        labels = self.labels()[[*KEY, "obesity_level"]].rename(columns={"obesity_level": "actual"})
+        return self.predictions().merge(labels, on=KEY, how="inner")
+
+    def rows_after(self, moment: datetime) -> list[FeatureRow]:
+        """The feature rows with an event time later than `moment`, in the order of event time."""
+        found = self._scan(PERSON_FEATURES, moment, [*KEY, *ATTRIBUTES, *_SOURCE])
+        later = found[found["event_timestamp"] > moment].sort_values(["event_timestamp", "source_offset"], kind="stable")
+        return [_feature_row(fields) for fields in later.to_dict("records")]
+
+    def _latest(self, dataset: Dataset, identity: list[str], since: datetime | None) -> pd.DataFrame:
+        ordered = self._scan(dataset, since).sort_values(_ORDER, kind="stable")
+        return ordered.drop_duplicates(identity, keep="last").sort_values(["event_timestamp", *_SOURCE], ignore_index=True)
+
+    def _scan(self, dataset: Dataset, since: datetime | None, columns: list[str] | None = None) -> pd.DataFrame:
+        found: pd.DataFrame = History(self._root, dataset).scan(columns, since=since).to_pandas()
+        return found
+
+
+def _feature_row(fields: dict[str, Any]) -> FeatureRow:
+    return FeatureRow(
+        person_id=fields["person_id"],
+        event_timestamp=fields["event_timestamp"].to_pydatetime(),
+        source=f"{fields['source_topic']}-{fields['source_partition']}",
+        source_offset=int(fields["source_offset"]),
+        attributes={name: fields[name] for name in ATTRIBUTES},
+    )

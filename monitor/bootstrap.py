@@ -1,0 +1,86 @@
+"""The only wiring of the monitor: adapters are made and joined here, and the service runs until it is told to stop."""
+
+import os
+import signal
+import sys
+from contextlib import ExitStack, closing
+from types import FrameType
+
+# Before anything imports MLflow or Evidently.
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from loguru import logger
+
+from monitor.adapters.alerts import AlertTopic
+from monitor.adapters.champions import Champions, ModelEvents
+from monitor.adapters.features import FeatureFeed
+from monitor.adapters.history import OfflineHistory
+from monitor.handlers import Monitor, handle_champion, handle_rows, resume
+from monitor.performance import performance_by_version
+from monitor.settings import MonitorSettings
+from runtime.clock import SystemClock
+from runtime.errors import Unavailable
+from runtime.logs import configure_logs
+from runtime.registry import Registry
+from runtime.retry import wait_for
+
+
+def main() -> None:
+    """Run the monitor until SIGTERM or SIGINT; exit code 0 then, 1 if it crashed."""
+    settings = MonitorSettings()
+    configure_logs("monitor", settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    run(settings)
+
+
+def run(settings: MonitorSettings) -> None:
+    """Wait for Kafka, MLflow and a champion, then watch `person.features` without end."""
+    with ExitStack() as opened:
+        feed = opened.enter_context(closing(wait_for(lambda: FeatureFeed(settings))))
+        alerts = opened.enter_context(closing(wait_for(lambda: AlertTopic(settings))))
+        events = opened.enter_context(closing(wait_for(lambda: ModelEvents(settings, settings.monitor_champion_poll_s))))
+        champions = opened.enter_context(closing(Champions(Registry(settings))))
+        monitor = Monitor(
+            champion=wait_for(champions.current),
+            rule=settings.rule,
+            size=settings.monitor_window,
+            quiet_windows=settings.monitor_quiet_windows,
+            checkpoints=feed,
+            alerts=alerts,
+            clock=SystemClock(),
+        )
+        logger.bind(model_version=monitor.champion.version, window=monitor.size).info("watching {}", feed.topic)
+        watch(monitor, feed, events, champions, OfflineHistory(settings.offline_path))
+
+
+def watch(monitor: Monitor, feed: FeatureFeed, events: ModelEvents, champions: Champions, history: OfflineHistory) -> None:
+    """Handle what arrives, without end; a champion is looked for before the rows that came after it are counted."""
+    while True:
+        if events.due():
+            _refresh(monitor, champions)
+        batch = feed.poll()
+        if batch.resumed is not None:
+            resume(monitor, batch.resumed)
+        if handle_rows(batch.rows, monitor):
+            _log_performance(history)
+
+
+def _refresh(monitor: Monitor, champions: Champions) -> None:
+    """Without the registry the monitor goes on with the champion that it knows."""
+    try:
+        handle_champion(champions.current(), monitor)
+    except Unavailable as error:
+        logger.bind(model_version=monitor.champion.version).warning("still comparing with the champion I know: {}", error)
+
+
+def _log_performance(history: OfflineHistory) -> None:
+    for version, found in performance_by_version(history.labelled_predictions()).items():
+        logger.bind(model_version=version, **found).info("predictions whose labels came")
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    # Any instruction is a good place to stop: what was not committed is read again.
+    logger.info("stopping on {}", signal.Signals(number).name)
+    sys.exit(0)

@@ -1,0 +1,68 @@
+"""A window against the reference: for each attribute how much differs, how surely, and whether that counts as drift.
+
+Place in the flow: `handlers` and `habitus drift` call `compare` on counts; where the counts come from does not matter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from feature_repo.reference import Counts, FeatureReference, Reference
+from monitor.absence import absence
+from monitor.chi_square import Outcome, chi_square
+from monitor.holm import holm
+from monitor.psi import expected_psi, psi
+
+SHAPE, ABSENCE = "chi-square", "fisher-absence"
+_ABSENT = 2  # the last two bins of a histogram: unseen categories, missing values
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a feature counts as drifted: adjusted p below `level` and `psi` above `least_psi`.
+
+    `level` is the share of windows without drift in which any feature may be flagged.
+    """
+
+    level: float
+    least_psi: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One attribute's window against its reference.
+
+    `test` is SHAPE or ABSENCE and `statistic` its own. `psi` is the index less what it is on average without drift, so about 0 then.
+    `p_value` is adjusted for all attributes, so that it compares with the rule's level directly.
+    """
+
+    name: str
+    psi: float
+    test: str
+    statistic: float
+    p_value: float
+    drifted: bool
+
+
+def compare(reference: Reference, window: Mapping[str, Counts], rule: Rule) -> tuple[Verdict, ...]:
+    """A verdict for every attribute of the reference, in its order; `window` holds counts in the reference's bins."""
+    tested = [(feature, *_tested(feature, window[feature.name])) for feature in reference.features]
+    adjusted = holm([result.p_value for _, _, result in tested])
+    return tuple(
+        _verdict(feature, window[feature.name], test, Outcome(result.statistic, p_value), rule)
+        for (feature, test, result), p_value in zip(tested, adjusted, strict=True)
+    )
+
+
+def _verdict(feature: FeatureReference, window: Counts, test: str, result: Outcome, rule: Rule) -> Verdict:
+    excess = psi(feature.histogram, window) - expected_psi(feature.histogram, window)
+    drifted = result.p_value < rule.level and excess > rule.least_psi
+    return Verdict(feature.name, excess, test, result.statistic, result.p_value, drifted)
+
+
+def _tested(feature: FeatureReference, window: Counts) -> tuple[str, Outcome]:
+    """The more telling of two tests (p-values doubled for that): the shape of what is there, the share of what is not."""
+    reference = feature.histogram
+    shape = chi_square(reference[:-_ABSENT], window[:-_ABSENT])
+    gone = absence(int(reference[-_ABSENT:].sum()), int(reference.sum()), int(window[-_ABSENT:].sum()), int(window.sum()))
+    name, result = min(((SHAPE, shape), (ABSENCE, gone)), key=lambda pair: pair[1].p_value)
+    return name, Outcome(result.statistic, min(1.0, 2 * result.p_value))
