@@ -80,7 +80,6 @@ def _log_performance(history: OfflineHistory) -> None:
         logger.bind(model_version=version, **found).info("predictions whose labels came")
 
 
-def _stop(number: int, _: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     # Any instruction is a good place to stop: what was not committed is read again.
-    logger.info("stopping on {}", signal.Signals(number).name)
     sys.exit(0)

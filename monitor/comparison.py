@@ -31,7 +31,7 @@ class Rule:
 class Verdict:
     """One attribute's window against its reference.
 
-    `test` is SHAPE or ABSENCE and `statistic` its own. `psi` is the index less what it is on average without drift, so about 0 then.
+    `test` is SHAPE or ABSENCE and `statistic` its own. `psi` is the index less what it is on average without drift, about 0.
     `p_value` is adjusted for all attributes, so that it compares with the rule's level directly.
     """
 

@@ -6,8 +6,8 @@ champion changed     -> `handle_champion`  a new window against the new referenc
 partitions assigned  -> `resume`           the window begins anew at the committed offsets
 
 Offsets are committed only where a window begins, with the `Progress` beside them. So the open window needs no store: after
-a crash its rows are read again, in the same order within each partition, and none is lost or counted twice. An alert that was sent
-right before a crash may be sent twice; both carry the same id.
+a crash its rows are read again, in the same order within each partition, and none is lost or counted twice. An alert sent right
+before a crash may be sent twice; both carry the same id.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,4 +18,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
     raised = given[order] * np.arange(len(given), 0, -1)
     adjusted = np.empty_like(given)
     adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
-    return adjusted.round(15).tolist()
+    return [float(p) for p in adjusted.round(15)]

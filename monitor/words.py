@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from feature_repo.features import BY_NAME
 from feature_repo.reference import Counts, FeatureReference, Reference
@@ -58,9 +59,8 @@ def _describe_median(feature: FeatureReference, window: Counts) -> str:
     told = f" {unit}" if unit in {"kg", "m", "years"} else ""
     if abs(change) < abs(before) * _SAME_MEDIAN:
         return f"{feature.name} is distributed otherwise (median {before:.4g} as before)"
-    return (
-        f"{feature.name} reads {abs(change):.2g}{told} {'higher' if change > 0 else 'lower'} (median {before:.4g} -> {after:.4g})"
-    )
+    direction = "higher" if change > 0 else "lower"
+    return f"{feature.name} reads {abs(change):.2g}{told} {direction} (median {before:.4g} -> {after:.4g})"
 
 
 def _describe_share(feature: FeatureReference, window: Counts) -> str:
@@ -72,9 +72,9 @@ def _describe_share(feature: FeatureReference, window: Counts) -> str:
     return f"{feature.name}: {name} {before[most]:.1%} -> {after[most]:.1%}"
 
 
-def _shares(counts: Counts) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _shares(counts: Counts) -> npt.NDArray[np.float64]:
     present = counts[:-_ABSENT].astype(np.float64)
-    return present / max(present.sum(), 1.0)
+    return np.asarray(present / max(present.sum(), 1.0))
 
 
 def _absent_share(counts: Counts) -> float:

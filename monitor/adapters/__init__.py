@@ -1,1 +1,1 @@
-"""What the monitor stands on: `features` and `alerts` (Kafka), `champions` (the registry and `model.events`), `history` (Parquet)."""
+"""What it stands on: `features` and `alerts` (Kafka), `champions` (the registry and `model.events`), `history` (Parquet)."""

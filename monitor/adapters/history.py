@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -44,7 +44,7 @@ class OfflineHistory:
         """The feature rows with an event time later than `moment`, in the order of event time."""
         found = self._scan(PERSON_FEATURES, moment, [*KEY, *ATTRIBUTES, *_SOURCE])
         later = found[found["event_timestamp"] > moment].sort_values(["event_timestamp", "source_offset"], kind="stable")
-        return [_feature_row(fields) for fields in later.to_dict("records")]
+        return [_feature_row(fields) for fields in cast("list[dict[str, Any]]", later.to_dict("records"))]
 
     def _latest(self, dataset: Dataset, identity: list[str], since: datetime | None) -> pd.DataFrame:
         ordered = self._scan(dataset, since).sort_values(_ORDER, kind="stable")
