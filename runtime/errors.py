@@ -6,8 +6,10 @@ HabitusError                     every error that we raise on purpose; carries a
 ├── HistoryConflict              another owner extended the same end of a history
 ├── InfrastructureError          Kafka, Redis, MLflow or a disk failed; retry, then stop without acknowledging
 │   └── Unavailable              not there yet, or not there any more; retryable by the caller
+├── InvalidRequest               a prediction request breaks its contract; names every violated field
 ├── UnknownPerson                no features are stored for a person
 ├── StaleFeatures                stored features are older than the caller's limit
+├── UnknownModel                 no model version holds the alias that was asked for
 ├── ModelRefused                 a model version failed its load check
 └── NotEnoughData                a training set, report or window has too few rows
 
@@ -74,6 +76,14 @@ class Unavailable(InfrastructureError):
         self.retry_after = retry_after
 
 
+class InvalidRequest(HabitusError):
+    """A prediction request that no retry can mend."""
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), remedy="correct the named fields")
+        self.violations = violations
+
+
 class UnknownPerson(HabitusError):
     """Nothing is stored for this person."""
 
@@ -92,6 +102,14 @@ class StaleFeatures(HabitusError):
         )
         self.age = age
         self.limit = limit
+
+
+class UnknownModel(HabitusError):
+    """No model version holds `alias`."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(f"no model version holds the alias {alias!r}", remedy="`habitus models` lists versions and aliases")
+        self.alias = alias
 
 
 class ModelRefused(HabitusError):

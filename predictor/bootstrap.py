@@ -1,0 +1,84 @@
+"""The only wiring: settings to a running predictor.
+
+It answers at once (NOT_SERVING, UNAVAILABLE) and serves as soon as Redis answers and a champion is loaded.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from loguru import logger
+from redis import asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from feature_repo.online import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, OnlineReader
+from predictor.adapters.grpc_server import GrpcServer, PredictorService
+from predictor.adapters.health import watch
+from predictor.adapters.kafka_log import prediction_log
+from predictor.adapters.model_events import ModelEventListener
+from predictor.adapters.model_files import ModelFiles
+from predictor.handlers import Parts
+from predictor.settings import PredictorSettings
+from predictor.shelf import Shelf, keep_fresh
+from runtime.clock import SystemClock
+from runtime.registry import Registry
+
+
+class PredictorProcess:
+    """A predictor on the running event loop: `async with PredictorProcess(settings) as process: ...`."""
+
+    def __init__(self, settings: PredictorSettings) -> None:
+        self._settings = settings
+        clock = SystemClock()
+        self._reader = OnlineReader(_redis(settings), settings.project)
+        self._shelf = Shelf(ModelFiles(Registry(settings), settings.home, clock))
+        self._log = prediction_log(settings, settings.predictor_log_buffer)
+        self._wake = asyncio.Event()
+        self._events = ModelEventListener(settings, self._wake.set, asyncio.get_running_loop())
+        parts = Parts(self._reader, self._shelf, self._log, clock)
+        self._server = GrpcServer(settings, PredictorService(parts, self._shelf))
+        self._tasks: list[asyncio.Task[None]] = []
+        self.address = settings.predictor_address
+
+    async def __aenter__(self) -> Self:
+        self.address = await self._server.start(self._settings.predictor_address)
+        logger.bind(address=self.address).info("listening")
+        self._log.start()
+        self._events.start()
+        self._tasks = [
+            asyncio.create_task(keep_fresh(self._shelf, self._wake, self._settings.predictor_poll_s), name="reload"),
+            asyncio.create_task(
+                watch(self._reader.ping, lambda: self._shelf.champion is not None, self._server.say), name="health"
+            ),
+        ]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.stop()
+        await asyncio.gather(asyncio.to_thread(self._log.close), asyncio.to_thread(self._events.close))
+        await self._reader.close()
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises what ended a task of the process before."""
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done:
+            task.result()
+
+
+def _redis(settings: PredictorSettings) -> redis_asyncio.Redis:
+    """A client whose requests wait for one of few connections, and which tries a connection that Redis had closed once more."""
+    pool = redis_asyncio.BlockingConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=settings.predictor_redis_connections,
+        timeout=ANSWER_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return redis_asyncio.Redis(connection_pool=pool)

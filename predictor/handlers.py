@@ -1,0 +1,267 @@
+"""What happens to a batch of prediction requests, in order.
+
+check each -> find its model -> read what is stored of the persons (one round trip) -> features -> score (one call a model) -> log
+
+Place in the flow: a transport hands requests in and answers out; adapters do the effects. A request that cannot be answered
+becomes its own error and the rest go on. Single predictions are batches of one.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.labels import LEVELS
+from feature_repo.materialise import event_time, inline_row
+from feature_repo.online import OnlineRow
+from feature_repo.person import ATTRIBUTES, PersonRecord, parse_record, resolve_time
+from feature_repo.predictions import PredictionLogEntry
+from predictor.messages import Answer, FeatureOrigin, PredictionRequest, Serving
+from runtime.clock import Clock
+from runtime.errors import HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
+
+BATCH_LIMIT = 1_000
+# Up to so many rows are computed on the event loop; more would keep other requests waiting, so they go to a thread.
+LOOP_ROWS = 8
+# A record needs a person to be valid. This one stands in for nobody: it is never looked up, stored or logged.
+NOBODY = "-"
+
+_PERSON_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_ALIAS = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_REQUEST_ID_LIMIT = 128
+
+Outcome = Answer | HabitusError
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class FeatureReader(Protocol):
+    """What is stored of persons."""
+
+    async def read(
+        self, person_ids: Sequence[str], features: Sequence[str], *, with_state: bool = False
+    ) -> list[OnlineRow | None]:
+        """Rows in the order of `person_ids`, None where nothing is stored. Raises `Unavailable`."""
+        ...
+
+
+class ModelShelf(Protocol):
+    """The models that serve."""
+
+    async def find(self, alias: str) -> Serving:
+        """What serves under `alias`. Raises `UnknownModel`, `ModelRefused` or `Unavailable`."""
+        ...
+
+
+class PredictionLog(Protocol):
+    """Where answers are logged."""
+
+    def put(self, entry: PredictionLogEntry) -> None:
+        """Take the entry, or drop and count it; never blocks, never raises."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What predictions are made with."""
+
+    reader: FeatureReader
+    models: ModelShelf
+    log: PredictionLog
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A valid request, the person whose stored features it needs ("" for nobody), and the model that answers it."""
+
+    request: PredictionRequest
+    person_id: str
+    serving: Serving
+
+
+@dataclass(frozen=True)
+class _Featured:
+    """A job with the features of its person, or of its record, or of both."""
+
+    job: _Job
+    values: Mapping[str, Any]
+    event_timestamp: datetime
+    stored: OnlineRow | None
+
+
+async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: Parts) -> list[Outcome]:
+    """An outcome for each request, in their order: its answer or its own error. Every answer went to the log.
+
+    A request that no transport could read comes as its error and stays it.
+
+    Raises `InvalidRequest` for more than `BATCH_LIMIT` requests.
+    """
+    if len(requests) > BATCH_LIMIT:
+        raise InvalidRequest(Violation("requests", f"{len(requests)} in one batch, the limit is {BATCH_LIMIT}"))
+    now = parts.clock.now()
+    checked = _each(check, requests)
+    serving = await _find_models(_fit(checked), parts.models)
+    jobs = _each(lambda request: _Job(request, person_of(request), _or_raise(serving[request.model_alias])), checked)
+    stored = await _read(_fit(jobs), parts.reader)
+    if len(jobs) <= LOOP_ROWS:
+        outcomes = _compute(jobs, stored, now)
+    else:
+        outcomes = await asyncio.to_thread(_compute, jobs, stored, now)
+    for answer in _fit(outcomes):
+        parts.log.put(answer.log_entry(now))
+    return outcomes
+
+
+def check(request: PredictionRequest) -> PredictionRequest:
+    """The request itself. Raises `InvalidRequest` naming every field that no store or model need be asked about."""
+    faults: list[Violation] = []
+    if not request.person_id and request.record is None:
+        faults.append(Violation("person_id", "neither a person_id nor a record is given"))
+    if request.person_id and not _PERSON_ID.fullmatch(request.person_id):
+        faults.append(Violation("person_id", "not 1 to 64 letters, digits or _.:-"))
+    if request.person_id and (request.record or {}).get("person_id", request.person_id) != request.person_id:
+        faults.append(Violation("record.person_id", "differs from person_id"))
+    if not _ALIAS.fullmatch(request.model_alias):
+        faults.append(Violation("model_alias", "not 1 to 64 letters, digits or _.-"))
+    if len(request.request_id) > _REQUEST_ID_LIMIT:
+        faults.append(Violation("request_id", f"longer than {_REQUEST_ID_LIMIT} characters"))
+    if request.max_feature_age is not None and request.max_feature_age < timedelta(0):
+        faults.append(Violation("max_feature_age", "negative"))
+    if faults:
+        raise InvalidRequest(*faults)
+    return request
+
+
+def person_of(request: PredictionRequest) -> str:
+    """The person whose stored features the request needs: the one it names, else the one its record names; "" for nobody."""
+    named = request.person_id or (request.record or {}).get("person_id", "")
+    return named if isinstance(named, str) and _PERSON_ID.fullmatch(named) else ""
+
+
+async def _find_models(requests: Iterable[PredictionRequest], models: ModelShelf) -> dict[str, Serving | HabitusError]:
+    """What serves under each alias asked for: looked up once, so that no batch mixes versions of an alias."""
+    found: dict[str, Serving | HabitusError] = {}
+    for alias in dict.fromkeys(request.model_alias for request in requests):
+        try:
+            found[alias] = await models.find(alias)
+        except HabitusError as error:
+            found[alias] = error
+    return found
+
+
+async def _read(jobs: Sequence[_Job], reader: FeatureReader) -> dict[str, OnlineRow | None] | Unavailable:
+    """What is stored of every person that the jobs need, in one round trip; the error if the store does not answer."""
+    persons = list(dict.fromkeys(job.person_id for job in jobs if job.person_id))
+    if not persons:
+        return {}
+    inline = any(job.request.record is not None for job in jobs)
+    names = dict.fromkeys(name for job in jobs for name in job.serving.model.inputs)
+    features = [*names, *(name for name in ATTRIBUTES if inline and name not in names)]
+    try:
+        rows = await reader.read(persons, features, with_state=inline)
+    except Unavailable as error:
+        return error
+    return dict(zip(persons, rows, strict=True))
+
+
+def _compute(
+    jobs: Sequence[_Job | HabitusError], stored: Mapping[str, OnlineRow | None] | Unavailable, now: datetime
+) -> list[Outcome]:
+    featured = _each(lambda job: _featured(job, stored, now), jobs)
+    answers = iter(_score(_fit(featured)))
+    return [each if isinstance(each, HabitusError) else next(answers) for each in featured]
+
+
+def _featured(job: _Job, stored: Mapping[str, OnlineRow | None] | Unavailable, now: datetime) -> _Featured:
+    """The job's features. Raises `Unavailable`, `UnknownPerson`, `StaleFeatures` or `RecordRejected`."""
+    if job.person_id and isinstance(stored, Unavailable):
+        raise stored
+    known = stored.get(job.person_id) if not isinstance(stored, Unavailable) else None
+    if known is not None and job.request.person_id:
+        _refuse_stale(job, now - known.event_timestamp)
+    if job.request.record is not None:
+        record = _merged_record(job, known, now)
+        row = inline_row(record, known.state if known else None)
+        return _Featured(job, row, event_time(record), known)
+    if known is None:
+        raise UnknownPerson(job.person_id)
+    return _Featured(job, known.values, known.event_timestamp, known)
+
+
+def _refuse_stale(job: _Job, age: timedelta) -> None:
+    limit = job.request.max_feature_age
+    if limit is not None and age > limit:
+        raise StaleFeatures(job.person_id, age, limit)
+
+
+def _merged_record(job: _Job, known: OnlineRow | None, now: datetime) -> PersonRecord:
+    """The record of the request, validated as the stream would; over the stored attributes where the request names the person.
+
+    A record alone is taken as it stands, as if it had been published: what it leaves out is missing.
+    """
+    given = dict(job.request.record or {})
+    if known is not None and job.request.person_id:
+        attributes = {name: known.values[name] for name in ATTRIBUTES if known.values[name] is not None}
+        given = attributes | given
+    given.setdefault("person_id", job.request.person_id or NOBODY)
+    return resolve_time(parse_record(given).record, now)
+
+
+def _score(featured: Sequence[_Featured]) -> list[Answer]:
+    """Answers in the order of `featured`; one call for each model among them."""
+    answers: dict[int, Answer] = {}
+    for model in {id(each.job.serving.model): each.job.serving.model for each in featured}.values():
+        mine = [position for position, each in enumerate(featured) if each.job.serving.model is model]
+        columns = {name: [featured[position].values[name] for position in mine] for name in model.inputs}
+        for position, row in zip(mine, model.score(columns), strict=True):
+            answers[position] = _answer(featured[position], row)
+    return [answers[position] for position in range(len(featured))]
+
+
+def _answer(featured: _Featured, row: npt.NDArray[np.float64]) -> Answer:
+    job, stored = featured.job, featured.stored
+    inputs = {name: featured.values[name] for name in job.serving.model.inputs}
+    return Answer(
+        request_id=job.request.request_id or uuid4().hex,
+        person_id=job.person_id,
+        level=LEVELS[int(row.argmax())],
+        probabilities=dict(zip(LEVELS, row.tolist(), strict=True)),
+        serving=job.serving,
+        origin=FeatureOrigin(
+            event_timestamp=featured.event_timestamp,
+            defaults_used=tuple(name for name, value in inputs.items() if value is None),
+            source_topic=None if stored is None else stored.source_topic,
+            source_partition=None if stored is None else stored.source_partition,
+            source_offset=None if stored is None else stored.source_offset,
+        ),
+        inputs=inputs,
+    )
+
+
+def _each(step: Callable[[T], R], items: Sequence[T | HabitusError]) -> list[R | HabitusError]:
+    """`step` of every item that is no error; what it raises takes the item's place."""
+    return [item if isinstance(item, HabitusError) else _attempt(step, item) for item in items]
+
+
+def _attempt(step: Callable[[T], R], item: T) -> R | HabitusError:
+    try:
+        return step(item)
+    except HabitusError as error:
+        return error
+
+
+def _fit(items: Sequence[T | HabitusError]) -> list[T]:
+    return [item for item in items if not isinstance(item, HabitusError)]
+
+
+def _or_raise(found: T | HabitusError) -> T:
+    if isinstance(found, HabitusError):
+        raise found
+    return found
