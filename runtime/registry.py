@@ -1,7 +1,7 @@
 """The model registry (MLflow) as every service sees it: which version holds which alias, and its files.
 
 Place in the flow: the trainer registers and moves aliases, the predictor loads, the monitor reads `reference/`.
-Only `trainer/promote.py` may call `set_alias`.
+Only `trainer/promote.py` may call `set_alias` and `remove_alias`.
 """
 
 import os
@@ -106,6 +106,13 @@ class Registry:
         """Let `version` hold `alias`, atomically taking it from any other."""
         try:
             self._client.set_registered_model_alias(self.name, alias, version)
+        except MlflowException as error:
+            raise self._unavailable(error) from error
+
+    def remove_alias(self, alias: str) -> None:
+        """Let no version hold `alias`."""
+        try:
+            self._client.delete_registered_model_alias(self.name, alias)
         except MlflowException as error:
             raise self._unavailable(error) from error
 
