@@ -57,10 +57,7 @@ def down(*, purge: Annotated[bool, typer.Option("--purge", help="Also delete the
 
     home = _home()
     with Console(stderr=True).status("stopping"):
-        if purge:
-            Stack(home).purge()
-        elif home.root.exists():
-            Stack(home).down()
+        Stack(home).purge() if purge else Stack(home).down()
     typer.echo(f"stopped; {home.root} {'is deleted' if purge else 'is kept'}")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from habitus.stack.home import Home, write_whole
 from habitus.stack.ports import LOCALHOST
+from runtime.errors import InvalidSetting
 
 # The variable that names each part's address, and the address on localhost by port.
 VARIABLES: Mapping[str, tuple[str, str]] = {
@@ -45,6 +46,20 @@ def external_addresses(remembered: Mapping[str, int], environ: Mapping[str, str]
     named = {part: environ.get(VARIABLES[part][0], "") for part in _CAN_BE_EXTERNAL}
     ours = {part: local_address(part, port) for part, port in remembered.items() if part in VARIABLES}
     return {part: address for part, address in named.items() if address and address != ours.get(part)}
+
+
+def own_predictor_address(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The address at which the environment wants our predictor to listen; empty if it does not say."""
+    address = environ.get(VARIABLES["predictor"][0])
+    return {"predictor": address} if address else {}
+
+
+def port_of(address: str) -> int:
+    """The port of `host:port`. Raises `InvalidSetting` if there is none."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidSetting(f"{address!r} is no host:port", remedy=f"set {VARIABLES['predictor'][0]} to one, or unset it")
+    return int(port)
 
 
 def _quoted(value: str) -> str:

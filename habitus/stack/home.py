@@ -80,8 +80,7 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time; raises `HabitusError` if another one is at work."""
-        self.create()
+        """One `up` or `down` at a time; raises `HabitusError` if another one is at work. The folder must exist."""
         with (self.root / "stack.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

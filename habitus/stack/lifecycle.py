@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from habitus.stack import kafka, mlflow, redis, services
-from habitus.stack.endpoints import VARIABLES, Endpoints, external_addresses, local_address
+from habitus.stack.endpoints import VARIABLES, Endpoints, external_addresses, local_address, own_predictor_address, port_of
 from habitus.stack.home import Home
 from habitus.stack.java import find_java
 from habitus.stack.parts import ALL_PARTS, SERVICES, Part
@@ -18,7 +18,7 @@ from habitus.stack.supervision import ALIVE, Supervisor
 from habitus.stack.survivors import await_none, sweep
 from runtime.settings import Settings
 
-_STOP_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 60.0  # the sum of what supervisord grants Kafka, Redis and MLflow one after the other, and some more
 
 
 def _unwatched(part: str, progress: str) -> None:
@@ -43,13 +43,15 @@ class Stack:
         Parts that run stay as they are, unless they are now to be started otherwise. If it is interrupted, what it started
         is stopped again; if a part fails, the rest goes on. Raises `HabitusError` if a part does not become ready.
         """
-        with self.home.locked():
-            fresh = self._supervise(watch)
-            with self._undone_if_interrupted(fresh=fresh):
-                return self._start_all(tuple(wanted), watch)
+        self.home.create()
+        with self.home.locked(), self._undone_if_interrupted():
+            self._supervise(watch)
+            return self._start_all(tuple(wanted), watch)
 
     def down(self) -> int:
         """Stop everything of this home, also what outlived a crash; returns how many processes had to be swept."""
+        if not self.home.root.exists():
+            return sweep(self.home.root)
         with self.home.locked():
             return self._stop_all()
 
@@ -57,18 +59,16 @@ class Stack:
         """Stop everything and delete the home. Raises `HabitusError` if it does not look like one."""
         if self.home.root.exists():
             self.home.refuse_unless_ours()
-            self.down()
-            self.home.purge()
+        self.down()
+        self.home.purge()
 
-    def _supervise(self, watch: Watch) -> bool:
-        """See that supervisord runs; True if it had to be started."""
+    def _supervise(self, watch: Watch) -> None:
         if self.supervisor.is_running():
-            return False
+            return
         if swept := sweep(self.home.root):
             watch("stack", f"stopped {swept} processes that a crash had left")
         self.home.remember_ports(self.home.remembered_ports())
         self.supervisor.launch(tied=self._tied)
-        return True
 
     def _start_all(self, wanted: tuple[str, ...], watch: Watch) -> Endpoints:
         endpoints, ports = self._endpoints(wanted)
@@ -77,7 +77,7 @@ class Stack:
         order = [name for name in ("redis", "mlflow", "kafka") if name in local]
         parts = [self._start(self._infrastructure(name, ports, watch), watch) for name in order]
         chosen = [services.part(name, self.home, endpoints) for name in SERVICES if name in local]
-        if any(self._is_missing(service) for service in chosen):
+        if {service.name for service in chosen} - self._alive():
             self._prepare_for_services([part for part in parts if part.name != "mlflow"], endpoints, watch)
         parts += [self._start(service, watch) for service in chosen]
         await_ready(self.supervisor, parts, watch)
@@ -99,13 +99,14 @@ class Stack:
         """Choose ports, remember them, tell every process through `stack.env`."""
         remembered = self.home.remembered_ports()
         external = external_addresses(remembered)
-        alive = {name for name, each in self.supervisor.states().items() if each.state in ALIVE}
+        alive = self._alive()
         here = (alive | set(wanted)) - set(external)
         usual = {name: port for name, port in self._usual.items() if name.removesuffix("_controller") in here}
         ours = frozenset(name for name in usual if name.removesuffix("_controller") in alive)
-        ports = choose(usual, remembered, ours)
+        named = own_predictor_address()
+        ports = choose(usual, remembered, ours) | {name: port_of(address) for name, address in named.items()}
         self.home.remember_ports(remembered | ports)
-        local = {name: local_address(name, port) for name, port in ports.items() if name in VARIABLES}
+        local = {name: local_address(name, port) for name, port in ports.items() if name in VARIABLES} | named
         endpoints = Endpoints(local | external, frozenset(external))
         endpoints.write(self.home)
         return endpoints, ports
@@ -123,24 +124,24 @@ class Stack:
         watch(part.name, "starting" if self.supervisor.start(part.name) else "running already")
         return part
 
-    def _is_missing(self, part: Part) -> bool:
-        known = self.supervisor.states().get(part.name)
-        return known is None or known.state not in ALIVE
+    def _alive(self) -> set[str]:
+        return {name for name, each in self.supervisor.states().items() if each.state in ALIVE}
 
     @contextmanager
-    def _undone_if_interrupted(self, *, fresh: bool) -> Iterator[None]:
-        before = set() if fresh else {n for n, each in self.supervisor.states().items() if each.state in ALIVE}
+    def _undone_if_interrupted(self) -> Iterator[None]:
+        before = self._alive()
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
             with _uninterruptible():
                 if not before:
                     self._stop_all()
-                for name in set(self.supervisor.states()) - before:
-                    self.supervisor.stop(name)
+                self.supervisor.stop(*(self._alive() - before))
             raise
 
     def _stop_all(self) -> int:
+        # Services first, all at once: they finish what they have in hand while Kafka and Redis still answer.
+        self.supervisor.stop(*(self._alive() & set(SERVICES)))
         if self.supervisor.shut_down():
             await_none(self.home.root, _STOP_TIMEOUT_S)
         swept = sweep(self.home.root)
