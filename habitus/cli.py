@@ -9,11 +9,11 @@ from types import ModuleType
 import typer
 from pydantic import ValidationError
 
-from habitus.commands import data, replay, stack
+from habitus.commands import data, dlq, models, replay, stack, train, verify
 from runtime.errors import HabitusError
 
 # Each has `register(app)`; the order here is the order in `habitus --help`.
-COMMANDS: tuple[ModuleType, ...] = (stack, data, replay)
+COMMANDS: tuple[ModuleType, ...] = (stack, data, replay, train, models, verify, dlq)
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
