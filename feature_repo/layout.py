@@ -42,6 +42,15 @@ def entity_key(person_id: str, project: str) -> bytes:
     return b"".join([_ENTITY_HEAD, struct.pack("<I", len(encoded)), encoded, project.encode()])
 
 
+def decode_entity_key(key: bytes, project: str) -> str | None:
+    """The person whose hash `key` is in `project`; None for any other key."""
+    head, length_end = len(_ENTITY_HEAD), len(_ENTITY_HEAD) + 4
+    if not key.startswith(_ENTITY_HEAD) or len(key) < length_end:
+        return None
+    person_end = length_end + int.from_bytes(key[head:length_end], "little")
+    return key[length_end:person_end].decode() if key[person_end:] == project.encode() else None
+
+
 def field_of(feature: str) -> bytes:
     """The hash field of a feature of the view."""
     return struct.pack("<I", mmh3.hash(f"{VIEW}:{feature}", signed=False))

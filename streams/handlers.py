@@ -176,7 +176,7 @@ def _split_label(seen: Accepted[SeenRecord]) -> Outgoing:
         "event_timestamp": event_time(record).isoformat(),
         "obesity_level": seen.content.level,
     }
-    # The standard library's writer: unlike the fast one it takes whatever JSON can hold, half surrogate pairs included.
+    # The standard library's writer: unlike the fast one it takes integers of any length.
     return Outgoing(record.person_id.encode(), json.dumps(fields).encode(), seen.message.timestamp_ms)
 
 

@@ -16,6 +16,8 @@ from streams.messages import Shard
 from streams.shelf import Outgoing
 
 ACKNOWLEDGED_WITHIN_S = 30.0
+# A feature row has about 1.5 KB; with the client's 16 KB a request would carry ten of them.
+_BATCH_BYTES = 128 * 1024  # below every topic's limit of a batch
 _BATCH_OVERHEAD_BYTES = 1024  # a batch's own header, with room to spare
 _POLL_MS = 500
 _LOOK_FOR_S = 15.0
@@ -25,7 +27,7 @@ class KafkaPublisher:
     """Publishes for the handlers; one producer, used by one thread at a time or by several."""
 
     def __init__(self, settings: Settings, topics: Topics) -> None:
-        self._producer = producer(settings)
+        self._producer = producer(settings, batch_size=_BATCH_BYTES)
         self._features = topics.features.name
         self._labels = topics.labels.name
         letters = (topics.records_dlq, topics.labels_dlq, topics.predictions_dlq)
