@@ -4,18 +4,22 @@ Place in the flow: the predictor writes it to topic `predictions`; the stream ke
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from feature_repo.labels import LEVELS, Level
-from feature_repo.person import violations_of
+from feature_repo.person import EARLIEST_EVENT, violations_of
 from feature_repo.wire import encode_row
 from runtime.errors import RecordRejected
 
 INVALID_PREDICTION = "invalid_prediction"
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+# What the history's columns and the JSON writer can hold; a greater number would stop the stream, not just its entry.
+Int32 = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+EntryTime = Annotated[AwareDatetime, Field(ge=EARLIEST_EVENT, lt=datetime(2262, 1, 1, tzinfo=UTC))]
 
 
 class PredictionLogEntry(BaseModel):
@@ -34,12 +38,12 @@ class PredictionLogEntry(BaseModel):
     model_alias: str | None
     obesity_level: Level
     probabilities: dict[Level, Probability]
-    features: dict[str, float | int | bool | str | None]
-    event_timestamp: AwareDatetime
+    features: dict[str, float | Int64 | bool | str | None]
+    event_timestamp: EntryTime
     feature_topic: str | None
-    feature_partition: int | None
-    feature_offset: int | None
-    served_at: AwareDatetime
+    feature_partition: Int32 | None
+    feature_offset: Int64 | None
+    served_at: EntryTime
 
     def encode(self) -> bytes:
         """The entry as a message's value."""

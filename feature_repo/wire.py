@@ -62,8 +62,12 @@ def _parse_protobuf(value: bytes) -> PersonRecordProto:
 def _parse_json(value: bytes) -> Mapping[str, object]:
     try:
         parsed = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+        if b"\\u" in value:
+            _require_text(parsed)
     except UnicodeDecodeError as error:
         raise _undecodable("the value is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise _undecodable("the JSON holds half a surrogate pair, which is no text") from error
     except RecursionError as error:
         raise _undecodable("the JSON is nested too deeply") from error
     except ValueError as error:
@@ -80,6 +84,11 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise RecordRejected(UNDECODABLE, tuple(Violation(name, "given twice") for name in twice))
     return fields
+
+
+def _require_text(parsed: object) -> None:
+    """Raises `UnicodeEncodeError` for an escape that stands for no character: Parquet, Kafka headers and Redis take none."""
+    json.dumps(parsed, ensure_ascii=False).encode()
 
 
 def _finite(constant: str) -> float:
