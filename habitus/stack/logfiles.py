@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,17 @@ def last_lines(logs: Mapping[str, Path], count: int) -> Iterator[Line]:
                 yield from (Line(part, text.rstrip("\n")) for text in deque(file, maxlen=count))
 
 
-def follow(logs: Mapping[str, Path]) -> Iterator[Line]:
+def _pause() -> None:
+    time.sleep(_LOOK_EVERY_S)
+
+
+def follow(logs: Mapping[str, Path], *, pause: Callable[[], None] = _pause) -> Iterator[Line]:
     """Every line written from now on, without end; goes on through rotation, and with logs that appear later."""
     tails = [_Tail(part, path) for part, path in logs.items()]
     while True:
         for tail in tails:
             yield from tail.news()
-        time.sleep(_LOOK_EVERY_S)
+        pause()
 
 
 class _Tail:

@@ -2,19 +2,29 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from habitus.stack.parts import Part
-from habitus.stack.supervision import ALIVE, Supervisor
+from habitus.stack.supervision import ALIVE, ProcessInfo
 from runtime.errors import HabitusError
 
 # MLflow's first start took 31 s on two cores with nothing else running; everything starting at once takes longer.
 TIMEOUT_S = 240.0
 _LOOK_EVERY_S = 0.1
 
+
+class States(Protocol):
+    """What tells the state of every part; a `Supervisor` does."""
+
+    def states(self) -> dict[str, ProcessInfo]:
+        """Every part that is known."""
+        ...
+
+
 Watch = Callable[[str, str], None]  # told of each part, or step, and how far it is
 
 
-def await_ready(supervisor: Supervisor, parts: Iterable[Part], watch: Watch, timeout_s: float = TIMEOUT_S) -> None:
+def await_ready(supervisor: States, parts: Iterable[Part], watch: Watch, timeout_s: float = TIMEOUT_S) -> None:
     """Return when every part is ready. A failed part does not keep the others from being waited for.
 
     Raises `HabitusError`, naming the parts that failed or were not ready after `timeout_s`.
