@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from feature_repo.reference import OUT_OF_FOLD, Reference
+import pandas as pd
+
+from feature_repo.reference import OUT_OF_FOLD, ROWS, Reference
+from runtime.errors import ModelRefused
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,16 @@ class Champion:
         until = datetime.fromisoformat(self.reference.until)
         return until if until.tzinfo else until.replace(tzinfo=UTC)
 
-    @property
-    def trained_since(self) -> datetime:
-        """The earliest event time of the training rows, aware."""
-        since = datetime.fromisoformat(self.reference.since)
-        return since if since.tzinfo else since.replace(tzinfo=UTC)
+    def rows(self) -> pd.DataFrame:
+        """The training rows that the reference counts: person, event time, level, attributes."""
+        return self._read(ROWS)
 
-    @property
-    def out_of_fold(self) -> Path:
-        """The training rows' predictions by models that did not see them."""
-        return self.folder / OUT_OF_FOLD
+    def out_of_fold(self) -> pd.DataFrame:
+        """The same rows' levels, and their probabilities `p_<level>` by models that did not see them."""
+        return self._read(OUT_OF_FOLD)
+
+    def _read(self, name: str) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(self.folder / name)
+        except OSError as error:
+            raise ModelRefused(f"version {self.version} carries no {name} ({error})", remedy="train the model anew") from error

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from loguru import logger
-
 from feature_repo.reference import Reference
 from monitor.champion import Champion
 from runtime.errors import ModelRefused, Unavailable
@@ -26,18 +24,28 @@ class Champions:
         self._folder = TemporaryDirectory(prefix="habitus-monitor-")
         self._latest: Champion | None = None
 
-    def current(self) -> Champion:
-        """The champion now; downloaded only if it is another one than last time.
+    def find(self) -> Champion | None:
+        """The champion now, None if there is none; downloaded only if it is another one than last time.
 
-        Raises `Unavailable` if the registry does not answer, nobody is champion yet, or the champion carries no reference.
+        Raises `Unavailable` if the registry does not answer, `ModelRefused` if the champion carries no reference.
         """
         version = self._registry.by_alias(Alias.CHAMPION)
         if version is None:
-            raise Unavailable("champion", f"no version of {self._registry.name} is champion yet; train a model: habitus train")
+            return None
         if self._latest is None or self._latest.version != version.version:
-            files = self._registry.download(version, Path(self._folder.name) / version.version)
-            self._latest = _with_reference(version.version, files / REFERENCE_FOLDER)
+            folder = self._registry.download(version, Path(self._folder.name) / version.version) / REFERENCE_FOLDER
+            self._latest = Champion(version.version, Reference.load(folder), folder)
         return self._latest
+
+    def current(self) -> Champion:
+        """The champion now; to be tried again: raises `Unavailable` for whatever keeps us from having one with a reference."""
+        try:
+            champion = self.find()
+        except ModelRefused as error:
+            raise Unavailable("champion", f"it carries no reference to compare with ({error})") from error
+        if champion is None:
+            raise Unavailable("champion", f"no version of {self._registry.name} is champion yet; train one: habitus train")
+        return champion
 
     def close(self) -> None:
         """Delete the downloaded files."""
@@ -64,11 +72,3 @@ class ModelEvents:
     def close(self) -> None:
         """Let go of the connection."""
         self._consumer.close(timeout_ms=_CLOSE_MS)
-
-
-def _with_reference(version: str, folder: Path) -> Champion:
-    try:
-        return Champion(version, Reference.load(folder), folder)
-    except ModelRefused as error:
-        logger.bind(model_version=version).error("the champion cannot be monitored: {}", error)
-        raise Unavailable("reference", f"version {version} carries none that can be read ({error})") from error
