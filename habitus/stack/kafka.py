@@ -109,9 +109,8 @@ def _format(folder: Path, java: Java, classpath: str) -> None:
     draft = folder / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
     write_whole(folder / "format.properties", properties(1, 2, "kafka/data.new"))
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = [str(java.path), *_QUICK_TOOL, *_logging("error"), "-cp", classpath, "kafka.tools.StorageTool"]
-    arguments = ["format", "-t", cluster, "-c", "kafka/format.properties"]
+    arguments = ["format", "-t", _cluster_id(), "-c", "kafka/format.properties"]
     try:
         subprocess.run(
             [*tool, *arguments],
@@ -126,6 +125,11 @@ def _format(folder: Path, java: Java, classpath: str) -> None:
             f"Kafka's storage could not be formatted: {error.stderr.strip()[-500:]}", remedy="see `habitus doctor`"
         ) from error
     draft.rename(folder / "data")
+
+
+def _cluster_id() -> str:
+    """Sixteen random bytes in base64; never a dash at first, which Kafka's tool would take for an option."""
+    return "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
 def _logging(level: str) -> tuple[str, ...]:
