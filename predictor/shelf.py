@@ -64,7 +64,7 @@ class Shelf:
         if found is not None:
             return found
         if alias == Alias.CHAMPION:
-            raise Unavailable("model", "no champion is loaded yet")
+            raise no_champion()
         async with self._renewing:
             if alias not in self._serving and alias not in self._absent:
                 await self._renew(alias)
@@ -81,7 +81,7 @@ class Shelf:
                 try:
                     await self._renew(alias)
                 except ModelRefused as refusal:
-                    logger.bind(alias=alias).error("refused: {}", refusal)
+                    logger.bind(alias=str(alias)).error("refused: {}", refusal)
                 except Unavailable:
                     await self._fall_back(alias)
                     raise
@@ -103,7 +103,7 @@ class Shelf:
         self._loaded[alias], self._serving[alias] = version, Serving(model, alias)
         self._refused.pop(alias, None)
         previous = None if before is None else before.model.version
-        logger.bind(alias=alias, version=model.version, previous=previous).info("a model serves")
+        logger.bind(alias=str(alias), version=model.version, previous=previous).info("a model serves")
 
     def _load(self, alias: str, version: ModelVersion) -> ServedModel:
         model = self._source.load(version)
@@ -116,7 +116,7 @@ class Shelf:
         model = await asyncio.to_thread(self._source.last_good, alias)
         if model is not None:
             self._serving[alias] = Serving(model, alias)
-            logger.bind(alias=alias, version=model.version).warning("the registry is gone; the local copy serves")
+            logger.bind(alias=str(alias), version=model.version).warning("the registry is gone; the local copy serves")
 
     def _forget(self, alias: str) -> None:
         """A champion serves on until there is another; other aliases end with the registry's."""
@@ -149,6 +149,13 @@ async def keep_fresh(shelf: Shelf, wake: asyncio.Event, poll_s: float) -> None:
         pause_s = poll_s if shelf.champion else next(waits)
         with suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), pause_s)
+
+
+def no_champion() -> Unavailable:
+    """The error of asking before a champion is loaded."""
+    error = Unavailable("model", "no champion is loaded yet")
+    error.remedy = "train one (`habitus train`), or see that MLflow runs (`habitus status`)"
+    return error
 
 
 def _same(version: ModelVersion, other: ModelVersion | None) -> bool:

@@ -17,8 +17,9 @@ from runtime.settings import Settings
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from mlflow import MlflowClient, artifacts
+from mlflow import MlflowClient, artifacts, set_registry_uri, set_tracking_uri
 from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
@@ -92,13 +93,16 @@ class Registry:
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """Copy the version's files below `folder`; returns the folder that holds `MLmodel` and `reference/`."""
-        folder.mkdir(parents=True, exist_ok=True)
+        return self.fetch(version.uri, folder)
+
+    def fetch(self, uri: str, folder: Path) -> Path:
+        """Copy what any of MLflow's URIs names below `folder`; returns the folder or file that it became."""
+        # MLflow resolves `models:/` at its process-wide addresses, whatever addresses a call is given.
+        set_tracking_uri(self._uri)
+        set_registry_uri(self._uri)
         try:
-            return Path(
-                artifacts.download_artifacts(
-                    artifact_uri=version.uri, dst_path=str(folder), tracking_uri=self._uri, registry_uri=self._uri
-                )
-            )
+            folder.mkdir(parents=True, exist_ok=True)
+            return Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
         except (MlflowException, OSError) as error:
             raise self._unavailable(error) from error
 

@@ -17,7 +17,7 @@ from predictor.adapters.grpc_messages import to_failure, to_model_info, to_reque
 from predictor.handlers import Outcome, Parts
 from predictor.messages import PredictionRequest
 from predictor.settings import PredictorSettings
-from predictor.shelf import Shelf
+from predictor.shelf import Shelf, no_champion
 from protos.habitus.v1 import predictor_pb2 as pb
 from protos.habitus.v1 import predictor_pb2_grpc
 from runtime.errors import HabitusError, InfrastructureError, Unavailable
@@ -59,7 +59,7 @@ class PredictorService(predictor_pb2_grpc.PredictorServicer):
         """The release and the champion that serves."""
         serving = self._shelf.champion
         if serving is None:
-            await _abort(Unavailable("model", "no champion is loaded yet"), context)
+            await _abort(no_champion(), context)
         answer = pb.GetVersionResponse(
             service_version=version("habitus"), model=to_model_info(serving), inputs=serving.model.inputs
         )
