@@ -17,6 +17,7 @@ from runtime.settings import Settings
 from runtime.topics import RECORD_LIMIT_BYTES, Topic
 
 REQUEST_TIMEOUT_MS = 15_000
+_BOOTSTRAP_TIMEOUT_MS = 5_000  # then a Kafka that is not there is said to be so; kafka-python waits 30 s
 LINGER_MS = 20  # about 10,000 acknowledged records a second from one producer, at 20 ms more latency
 _MAX_REQUEST_BYTES = RECORD_LIMIT_BYTES * 20
 
@@ -53,7 +54,7 @@ def partition_for(key: bytes, partitions: int) -> int:
 def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
     """Create what is missing; leaves existing topics as they are. Raises `Unavailable` if Kafka does not answer."""
     try:
-        admin = KafkaAdminClient(**client_options(settings))
+        admin = KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
     except KafkaError as error:
         raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
     try:
@@ -80,6 +81,7 @@ def producer(settings: Settings, **overrides: Any) -> KafkaProducer:
         "enable_idempotence": True,
         "linger_ms": LINGER_MS,
         "max_request_size": _MAX_REQUEST_BYTES,
+        "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
     }
     try:
         return KafkaProducer(**(options | overrides))
@@ -92,7 +94,11 @@ def consumer(settings: Settings, *topics: str, **overrides: Any) -> KafkaConsume
 
     Raises `Unavailable` if Kafka does not answer.
     """
-    options = client_options(settings) | {"auto_offset_reset": "earliest", "enable_auto_commit": False}
+    options = client_options(settings) | {
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
+    }
     try:
         return KafkaConsumer(*topics, **(options | overrides))
     except KafkaError as error:
