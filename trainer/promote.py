@@ -81,7 +81,8 @@ class Promotion:
             raise HabitusError(f"there is no version {number}", remedy="`habitus models` lists the versions")
         if Alias.CHAMPION in version.aliases:
             raise HabitusError(f"version {number} is the champion already", remedy="nothing to do")
-        by_hand = Decision(promote=True, reason="promoted by an operator", test="none")
+        earlier = json.loads(version.tags.get(DECISION_TAG, "null"))
+        by_hand = Decision(promote=True, reason="promoted by an operator", test="none", evidence={"earlier": earlier})
         self.settle(version, by_hand)
         return version
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from feast import FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo.history import History
@@ -69,11 +70,18 @@ class FeastHistory:
 
 
 def _join(settings: Settings, labels: pd.DataFrame) -> pd.DataFrame:
-    store = open_store(settings)
-    try:
-        service = store.get_feature_service(FEATURE_SERVICE)
-    except FeatureServiceNotFoundException:
-        apply_definitions(settings)
-        service = store.get_feature_service(FEATURE_SERVICE)
+    store = _store_with_definitions(settings)
+    service = store.get_feature_service(FEATURE_SERVICE)
     frame: pd.DataFrame = store.get_historical_features(entity_df=labels, features=service).to_df()
     return frame
+
+
+def _store_with_definitions(settings: Settings) -> FeatureStore:
+    store = open_store(settings)
+    try:
+        store.get_feature_service(FEATURE_SERVICE)
+    except FeatureServiceNotFoundException:
+        apply_definitions(settings)
+        # The first store has cached a registry without them.
+        return open_store(settings)
+    return store
