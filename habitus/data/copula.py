@@ -56,9 +56,15 @@ def choose(probabilities: Floats, uniform: Floats, otherwise: npt.NDArray[np.int
 
 
 def _middle_probability(quantiles: tuple[float, ...], values: Floats) -> Floats:
-    distinct, group = np.unique(quantiles, return_inverse=True)
-    middle = np.bincount(group, weights=PROBABILITIES) / np.bincount(group)
-    return np.interp(values, distinct, middle)
+    """Where `values` lie in the distribution; for a value that many have, the middle of its share."""
+    distinct, first, count = np.unique(quantiles, return_index=True, return_counts=True)
+    steps = np.array(PROBABILITIES)
+    left, right = steps[first], steps[first + count - 1]
+    at = np.clip(np.searchsorted(distinct, values, side="right") - 1, 0, len(distinct) - 1)
+    after = np.minimum(at + 1, len(distinct) - 1)
+    gap = np.where(after > at, distinct[after] - distinct[at], 1.0)
+    between = right[at] + np.clip((values - distinct[at]) / gap, 0, 1) * (left[after] - right[at])
+    return np.asarray(np.where(values == distinct[at], (left[at] + right[at]) / 2, between))
 
 
 def _bmi_density(cell: Cell, bmi: Floats) -> Floats:

@@ -95,8 +95,11 @@ def _fetch(file: Published, timeout_s: float) -> bytes:
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             content = answer.read(_LARGEST_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        with error:  # it holds the connection
+            raise DownloadFailed(f"{file.publisher} ({file.url}): {_refusal(error)}", remedy=_REMEDY) from error
     except (urllib.error.URLError, HTTPException, OSError) as error:
-        raise DownloadFailed(f"{file.publisher} ({file.url}): {_reason(error)}", remedy=_REMEDY) from error
+        raise DownloadFailed(f"{file.publisher} ({file.url}): {getattr(error, 'reason', error)}", remedy=_REMEDY) from error
     if len(content) > _LARGEST_BYTES:
         raise DownloadFailed(f"{file.publisher}: more than {_LARGEST_BYTES} bytes", remedy=_REMEDY)
     return bytes(content)
@@ -106,10 +109,10 @@ def _basic(user: str, key: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode("ascii")
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError) and error.code in {401, 403}:
+def _refusal(error: urllib.error.HTTPError) -> str:
+    if error.code in {401, 403}:
         return f"HTTP {error.code}: the credentials were refused, or the competition's rules were not accepted on kaggle.com"
-    return str(getattr(error, "reason", error))
+    return f"HTTP {error.code} {error.reason}"
 
 
 def _rows_in(file: Published, content: bytes) -> bytes:
