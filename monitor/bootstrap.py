@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
 # Before anything imports MLflow or Evidently.
@@ -16,11 +17,12 @@ from monitor.adapters.alerts import AlertTopic
 from monitor.adapters.champions import Champions, ModelEvents
 from monitor.adapters.features import FeatureFeed
 from monitor.adapters.history import OfflineHistory
+from monitor.champion import Champion
 from monitor.handlers import Monitor, handle_champion, handle_rows, resume
 from monitor.performance import performance_by_version
 from monitor.settings import MonitorSettings
 from runtime.clock import SystemClock
-from runtime.errors import Unavailable
+from runtime.errors import NotEnoughData, Unavailable
 from runtime.logs import configure_logs
 from runtime.registry import Registry
 from runtime.retry import wait_for
@@ -83,3 +85,16 @@ def _log_performance(history: OfflineHistory) -> None:
 def _stop(_number: int, _frame: FrameType | None) -> None:
     # Any instruction is a good place to stop: what was not committed is read again.
     sys.exit(0)
+
+
+@contextmanager
+def champion_and_history(settings: MonitorSettings) -> Iterator[tuple[Champion, OfflineHistory]]:
+    """What a report or `habitus drift` looks at; the champion's files are there until the block ends.
+
+    Raises `Unavailable` if MLflow does not answer, `NotEnoughData` if nobody is champion yet.
+    """
+    with closing(Champions(Registry(settings))) as champions:
+        champion = champions.find()
+        if champion is None:
+            raise NotEnoughData("no model version is champion yet", remedy="train one: habitus train")
+        yield champion, OfflineHistory(settings.offline_path)
