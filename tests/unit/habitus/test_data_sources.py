@@ -47,6 +47,7 @@ class Publisher:
     authorizations: list[str | None] = field(default_factory=list)
 
     def answer(self, path: str) -> tuple[int, bytes]:
+        """Status and body for `path`."""
         return next((answer for word, answer in self.answers.items() if word in path), (404, b""))
 
 
