@@ -41,7 +41,7 @@ class DeadLetter:
         if self.size_bytes <= limit_bytes:
             return self
         told = ("value_bytes", str(len(self.value or b"")).encode())
-        ours = tuple(header for header in self.headers if header[0] in OUR_HEADERS)
+        ours = self.headers[-len(OUR_HEADERS) :]
         key = self.key if len(self.key or b"") <= REASON_LIMIT_BYTES else (self.key or b"")[:REASON_LIMIT_BYTES]
         bare = DeadLetter(key, b"", (*ours, told))
         room = max(limit_bytes - bare.size_bytes, 0)

@@ -28,7 +28,7 @@ from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row
 from streams.dead_letters import Rejected, dead_letter
 from streams.messages import Batch, Message, Shard, by_shard
-from streams.recovery import catch_up, rows_again
+from streams.recovery import catch_up, require_no_successor, rows_again
 from streams.shards import Shards
 from streams.shelf import Outgoing, Row, Shelf
 from streams.validation import Accepted, SeenRecord, Sorted, read_label, read_prediction, read_record, sort_out
@@ -152,6 +152,7 @@ def _fold(accepted: Sequence[Accepted[SeenRecord]], batch: Batch, shelf: Shelf) 
     located = [each.content.located for each in accepted]
     persons = [each.record.person_id for each in located]
     states = _do(shelf, "reading states", batch, lambda: shelf.online.states(persons))
+    require_no_successor(states, batch)
     return materialise(located, states)
 
 

@@ -4,15 +4,15 @@ Place in the flow: at assignment of a partition, and before each batch of it: a 
 by its watermark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from loguru import logger
 
 from feature_repo.materialise import observe
-from feature_repo.temporal import Observation, to_us
-from runtime.errors import HabitusError
+from feature_repo.temporal import Observation, PersonState, to_us
+from runtime.errors import HabitusError, HistoryConflict
 from streams.messages import Batch, Shard
 from streams.shards import NOTHING
 from streams.shelf import Shelf
@@ -31,11 +31,13 @@ class OnlineAhead(HabitusError):
 def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
     """Apply online what lies between the shard's watermark and `end`, from the history; returns how many rows that were.
 
-    Afterwards the watermark is `end`. Rows and states that are stored already stay. Raises `OnlineAhead`, `Unavailable`.
+    Afterwards the watermark is `end`. Rows and states that are stored already stay.
+    Raises `OnlineAhead`, `HistoryConflict`, `Unavailable`.
     """
     watermark = shelf.online.watermark(shard.topic, shard.partition)
     known = NOTHING if watermark is None else watermark
     if known > end:
+        _require_unextended(shard, end, shelf)
         raise OnlineAhead(shard, known, end)
     if known == end:
         return 0
@@ -56,6 +58,19 @@ def rows_again(batch: Batch, end: int, shelf: Shelf) -> Iterator[pa.Table]:
         yield wanted
         if wanted.num_rows < rows.num_rows:
             return
+
+
+def require_no_successor(states: Mapping[str, PersonState], batch: Batch) -> None:
+    """Check that no state has seen a record of `batch`. Raises `HistoryConflict`: then another worker had it before."""
+    ahead = max((state.offset for state in states.values()), default=NOTHING)
+    if ahead >= batch.first:
+        raise HistoryConflict(f"{batch} was applied by another worker, up to {ahead}")
+
+
+def _require_unextended(shard: Shard, end: int, shelf: Shelf) -> None:
+    now = shelf.features.end(shard.topic, shard.partition)
+    if now is not None and now > end:
+        raise HistoryConflict(f"{shard}@{end + 1} was extended by another worker, up to {now}")
 
 
 def _apply(rows: pa.Table, shelf: Shelf) -> None:

@@ -1,0 +1,259 @@
+"""The order of work: what is where after each handler, and after the process was ended anywhere."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.errors import HistoryConflict, InfrastructureError, Unavailable
+from streams.messages import Message, Shard
+from streams.recovery import OnlineAhead
+
+Person = Callable[..., dict[str, Any]]
+World = Any  # of this folder's conftest
+RECORDS, LABELS, PREDICTED = "person.records", "person.labels", "predictions"
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+NOON_MS = round(NOON.timestamp() * 1000)
+
+
+def test_an_accepted_record_is_in_history_feature_topic_and_online_store(world: World, person: Person) -> None:
+    sent = world.send(person())
+    assert world.deliver(sent).accepted == 1
+    (row,) = world.features.rows()
+    assert (row["person_id"], row["source_offset"], row["ingested_at"]) == ("ann", sent.offset, sent.time)
+    assert json.loads(world.publisher.published[0].value)["bmi"] == row["bmi"]
+    assert world.publisher.published[0].key == b"ann"
+    assert world.online.persons["ann"][1] == row
+    assert world.online.watermarks == {sent.shard: sent.offset}
+
+
+def test_a_level_inside_a_record_becomes_a_label_and_no_feature(world: World, person: Person) -> None:
+    world.deliver(world.send(person(NObeyesdad="No_Such_Level"), timestamp_ms=NOON_MS - 1))
+    (label,) = world.publisher.labelled
+    assert json.loads(label.value) == {
+        "person_id": "ann",
+        "event_timestamp": "2024-05-01T10:00:00+00:00",
+        "obesity_level": "No_Such_Level",
+    }
+    assert (label.key, label.timestamp_ms) == (b"ann", NOON_MS - 1)
+    assert not {"obesity_level", "NObeyesdad"} & world.features.rows()[0].keys()
+
+
+def test_a_split_label_is_a_label(world: World, person: Person) -> None:
+    world.deliver(world.send(person(obesity_level="Normal_Weight")))
+    (label,) = world.publisher.labelled
+    sent = world.send(label.value, topic=LABELS, key=label.key, partition=world.features.rows()[0]["source_partition"])
+    assert world.deliver(sent).accepted == 1
+    assert world.labels.rows()[0]["obesity_level"] == "Normal_Weight"
+
+
+def test_the_prediction_log_reaches_its_history(world: World, prediction: dict[str, Any]) -> None:
+    world.deliver(world.send(prediction, topic=PREDICTED), world.send(b"?", topic=PREDICTED))
+    (row,) = world.predictions.rows()
+    assert (row["request_id"], row["p_Normal_Weight"], row["feature_offset"]) == ("r1", 0.9, 7)
+    assert world.publisher.reasons()[0]["error_class"] == "undecodable"
+
+
+def test_a_dead_letter_carries_the_message_and_why(world: World) -> None:
+    message = world.send(b"?", headers=(("trace", b"7"), ("reason", b"theirs")))
+    world.deliver(message)
+    topic, letter = world.publisher.buried[0]
+    assert (topic, letter.key, letter.value, letter.headers[0]) == (RECORDS, b"p", b"?", ("trace", b"7"))
+    told = {name: value.decode() for name, value in letter.headers}
+    assert told | {"reason": ""} == {
+        "trace": "7",
+        "source_topic": RECORDS,
+        "source_partition": str(message.shard.partition),
+        "source_offset": "0",
+        "error_class": "undecodable",
+        "reason": "",
+        "failed_fields": "value",
+        "app_version": "1.2.3",
+        "failed_at": "2024-05-01T12:00:00Z",
+    }
+    assert "no JSON" in told["reason"]
+
+
+def test_the_history_covers_rejected_records_from_the_topics_beginning(world: World, person: Person) -> None:
+    """Promise: a range starts where the last one ended, at 0 in a new topic, whatever was rejected or is missing in the log."""
+    first = [world.send(b"?", partition=0, offset=3), world.send(b"?", partition=0)]
+    world.deliver(*first)
+    world.deliver(world.send(b"?", partition=0, offset=9))
+    ranges = [(offsets.first, offsets.last, rows.num_rows) for offsets, rows, _ in world.features.files[Shard(RECORDS, 0)]]
+    assert ranges == [(0, 4, 0), (5, 9, 0)]
+
+
+def test_the_folder_is_dated_by_the_first_message_accepted_or_not(world: World, person: Person) -> None:
+    early = NOON - timedelta(days=3)
+    partition = world.send(person()).shard.partition
+    world.restart()
+    world.log.clear()
+    world.deliver(
+        world.send(b"?", partition=partition, timestamp_ms=round(early.timestamp() * 1000)),
+        world.send(person(event_timestamp=...)),
+    )
+    assert world.features.files[Shard(RECORDS, partition)][0][2] == early
+
+
+@pytest.mark.parametrize("wiped", [(), ("watermarks",), ("watermarks", "persons")])
+def test_two_owners_that_extend_the_same_end_conflict(world: World, person: Person, wiped: tuple[str, ...]) -> None:
+    """Promise: of two workers that own a partition at once, the second stops before it publishes a row.
+
+    It may notice by the watermark, by a person's state, or, where the online store came later, by the history itself.
+    """
+    sent = world.send(person())
+    stalled = world.shards[RECORDS]
+    assert stalled.end(sent.shard) == -1
+    world.restart()
+    world.deliver(sent)
+    world.shards[RECORDS] = stalled
+    for each in wiped:
+        getattr(world.online, each).clear()
+    with pytest.raises(HistoryConflict):
+        world.deliver(sent)
+    assert len(world.publisher.published) == 1
+
+
+def test_a_redelivered_record_is_published_again_but_never_counted_twice(world: World, person: Person) -> None:
+    sent = [world.send(person()), world.send(person(event_timestamp="2024-05-01T11:00:00Z"))]
+    world.deliver(*sent)
+    row = world.online.persons["ann"][1]
+    world.restart()
+    assert world.deliver(sent[1]).redelivered == 1
+    assert world.deliver(*sent).redelivered == 2
+    assert world.publisher.published_offsets() == [(sent[0].shard.partition, offset) for offset in (0, 1, 1, 0, 1)]
+    assert (len(world.features.rows()), world.online.persons["ann"][1]) == (2, row)
+
+
+def test_a_message_that_was_not_delivered_is_never_passed_over(world: World, person: Person) -> None:
+    """Promise: a hole in the delivery stops the worker; a history file would hide it for ever."""
+    sent = [world.send(person()) for _ in range(3)]
+    with pytest.raises(InfrastructureError, match="was due"):
+        world.deliver(sent[1], sent[2])
+    with pytest.raises(InfrastructureError, match="was due"):
+        world.deliver(sent[0], sent[2])
+    with pytest.raises(InfrastructureError, match="was due"):
+        world.deliver(sent[1], sent[0])
+    assert world.features.rows() == []
+
+
+def test_an_emptied_online_store_is_filled_from_the_history_before_the_next_fold(world: World, person: Person) -> None:
+    world.deliver(world.send(person()))
+    before = dict(world.online.persons)
+    world.online.persons.clear()
+    world.online.watermarks.clear()
+    world.deliver(world.send(person(event_timestamp="2024-05-01T11:00:00Z")))
+    assert before["ann"][1]["records_seen"] == 1
+    assert world.features.rows()[1]["records_seen"] == 2
+    assert world.online.persons["ann"][0].records_seen == 2
+
+
+def test_an_assigned_shard_is_caught_up_without_a_message(world: World, person: Person) -> None:
+    sent = world.send(person())
+    world.deliver(sent)
+    held = dict(world.online.persons)
+    world.online.persons.clear()
+    world.online.watermarks.clear()
+    world.restart()
+    world.recover(sent.shard)
+    assert (world.online.persons, world.online.watermarks) == (held, {sent.shard: 0})
+
+
+def test_an_online_store_ahead_of_the_history_is_refused(world: World, person: Person) -> None:
+    """Promise: a lost history is not papered over; the remedy is named."""
+    sent = world.send(person())
+    world.online.watermarks[sent.shard] = 5
+    with pytest.raises(OnlineAhead, match="history ends at -1") as refused:
+        world.deliver(sent)
+    assert "HABITUS_PROJECT" in refused.value.remedy
+
+
+def test_a_failing_effect_is_tried_again_with_growing_pauses(world: World, person: Person) -> None:
+    world.publisher.failures = 2
+    assert world.deliver(world.send(person(), key=b"bob")).rejected == 1
+    assert world.pauses_s == [0.2, 0.4]
+
+
+def test_an_effect_that_fails_for_good_stops_the_work_before_the_next_one(world: World) -> None:
+    world.publisher.failures = 3
+    with pytest.raises(Unavailable):
+        world.deliver(world.send(b"?", partition=0))
+    assert world.features.end(RECORDS, 0) is None
+
+
+# Few persons and times, so that equal and late event times are usual; some records are bad, some bring a label.
+RECORD = st.tuples(st.sampled_from("abc"), st.integers(0, 6), st.integers(40, 90), st.sampled_from(["good", "labelled", "bad"]))
+
+
+def _send_all(world: World, person: Person, drawn: list[tuple[str, int, int, str]]) -> list[Message]:
+    sent = []
+    for person_id, hour, weight_kg, kind in drawn:
+        fields = person(person_id=person_id, event_timestamp=f"2024-05-01T0{hour}:00:00Z", weight_kg=weight_kg)
+        fields |= {"obesity_level": "Normal_Weight"} if kind == "labelled" else {}
+        sent.append(world.send({"person_id": person_id} if kind == "bad" else fields))
+    return sent
+
+
+def _end_state(world: World) -> dict[str, Any]:
+    """What must not depend on how the work was cut or interrupted; published messages count by their source offset."""
+    letters = [dict(letter.headers) for _, letter in world.publisher.buried]
+    return {
+        "history": world.features.rows(),
+        "online": world.online.persons,
+        "watermarks": world.online.watermarks,
+        "published": {(each.key, each.value) for each in world.publisher.published},
+        "dead": {(each["source_partition"], each["source_offset"], each["failed_fields"]) for each in letters},
+        "labels": {(each.key, each.value, each.timestamp_ms) for each in world.publisher.labelled},
+    }
+
+
+@given(drawn=st.lists(RECORD, min_size=1, max_size=25), cuts=st.lists(st.integers(1, 9), max_size=25))
+@settings(max_examples=60, deadline=None)
+def test_batch_cuts_change_nothing(
+    new_world: Callable[[], World], person: Person, drawn: list[tuple[str, int, int, str]], cuts: list[int]
+) -> None:
+    """Promise: fold, history and online store are the same however the log is cut into batches."""
+    whole, cut = new_world(), new_world()
+    whole.deliver(*_send_all(whole, person, drawn))
+    rest = _send_all(cut, person, drawn)
+    for size in cuts:
+        if rest[:size]:
+            cut.deliver(*rest[:size])
+        rest = rest[size:]
+    if rest:
+        cut.deliver(*rest)
+    assert _end_state(cut) == _end_state(whole)
+
+
+@given(
+    drawn=st.lists(RECORD, min_size=1, max_size=20),
+    lives=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=5),
+)
+@settings(max_examples=120, deadline=None)
+def test_a_batch_cut_otherwise_after_a_kill_changes_nothing(
+    new_world: Callable[[], World], person: Person, drawn: list[tuple[str, int, int, str]], lives: list[tuple[int, int]]
+) -> None:
+    """Promise: killed at any effect, any number of times, redelivered in other cuts, the end is that of an undisturbed run."""
+    undisturbed, killed = new_world(), new_world()
+    undisturbed.deliver(*_send_all(undisturbed, person, drawn))
+    sent = _send_all(killed, person, drawn)
+    acknowledged = 0
+    for effects, size in lives:
+        killed.restart()
+        killed.fate.effects_left = effects
+        try:
+            while acknowledged < len(sent):
+                killed.deliver(*sent[acknowledged : acknowledged + size])
+                acknowledged += size
+        except killed.killed:
+            continue
+    killed.fate.effects_left = None
+    killed.restart()
+    killed.recover(*{each.shard for each in sent})
+    if sent[acknowledged:]:
+        killed.deliver(*sent[acknowledged:])
+    assert _end_state(killed) == _end_state(undisturbed)
