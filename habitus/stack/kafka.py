@@ -14,7 +14,7 @@ from pathlib import Path
 from habitus.stack.home import Home, cache_folder, write_whole
 from habitus.stack.java import Java
 from habitus.stack.parts import Part
-from habitus.stack.ports import LOCALHOST, answers
+from habitus.stack.ports import LOCALHOST
 from runtime.errors import HabitusError
 
 VERSION = "4.1.1"
@@ -73,7 +73,7 @@ def part(home: Home, java: Java, port: int, controller_port: int) -> Part:
         name="kafka",
         argv=(str(java.path), *_MEMORY, *_logging("warn"), "-cp", classpath, "kafka.Kafka", "kafka/server.properties"),
         address=f"{LOCALHOST}:{port}",
-        answers=lambda: answers(port),
+        port=port,
         stop_s=20,
     )
 

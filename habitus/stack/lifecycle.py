@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from habitus.stack import kafka, mlflow, redis, services
 from habitus.stack.endpoints import VARIABLES, Endpoints, external_addresses, local_address, own_predictor_address, port_of
-from habitus.stack.home import Home
+from habitus.stack.home import Home, cache_folder
 from habitus.stack.java import find_java
 from habitus.stack.parts import ALL_PARTS, SERVICES, Part
-from habitus.stack.ports import USUAL, choose
+from habitus.stack.ports import USUAL, choose, is_free
 from habitus.stack.readiness import Watch, await_ready
+from habitus.stack.reservations import reservations
 from habitus.stack.supervision import ALIVE, Supervisor
 from habitus.stack.survivors import await_none, sweep
 from runtime.settings import Settings
@@ -45,7 +46,7 @@ class Stack:
         """
         Settings(home=self.home.root)  # a wrong setting is told before anything starts
         self.home.create()
-        with self.home.locked(), self._undone_if_interrupted():
+        with self.home.locked(), self._undone_if_interrupted(), self._released_ports():
             self._supervise(watch)
             return self._start_all(tuple(wanted), watch)
 
@@ -105,7 +106,10 @@ class Stack:
         usual = {name: port for name, port in self._usual.items() if name.removesuffix("_controller") in here}
         ours = frozenset(name for name in usual if name.removesuffix("_controller") in alive)
         named = own_predictor_address()
-        ports = choose(usual, remembered, ours) | {name: port_of(address) for name, address in named.items()}
+        with reservations(cache_folder(), self.home.root) as book:
+            ports = choose(usual, remembered, ours, free=lambda port: is_free(port) and not book.is_of_another(port))
+            book.add(ports.values())
+        ports |= {name: port_of(address) for name, address in named.items()}
         self.home.remember_ports(remembered | ports)
         local = {name: local_address(name, port) for name, port in ports.items() if name in VARIABLES} | named
         endpoints = Endpoints(local | external, frozenset(external))
@@ -127,6 +131,15 @@ class Stack:
 
     def _alive(self) -> set[str]:
         return {name for name, each in self.supervisor.states().items() if each.state in ALIVE}
+
+    @contextmanager
+    def _released_ports(self) -> Iterator[None]:
+        """Give back reservations at the end: what started has opened its ports, what did not needs none."""
+        try:
+            yield
+        finally:
+            with reservations(cache_folder(), self.home.root) as book:
+                book.release()
 
     @contextmanager
     def _undone_if_interrupted(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ def part(home: Home, port: int) -> Part:
         argv=(sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)),
         env={"DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         address=f"http://{LOCALHOST}:{port}",
+        port=port,
         answers=lambda: healthy(port),
     )
 

@@ -9,7 +9,7 @@ ALL_PARTS = INFRASTRUCTURE + SERVICES
 
 
 def always() -> bool:
-    """The probe of a part that has no address: it is ready once it keeps running."""
+    """The probe of a part that is ready once it runs and listens."""
     return True
 
 
@@ -21,6 +21,7 @@ class Part:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
+    port: int | None = None  # on which the process itself must listen: somebody else's server there is no success
     answers: Callable[[], bool] = always
     stays_up_s: int = 1  # a process that ends sooner counts as failed to start
     retries: int = 2  # failed starts after which it is given up

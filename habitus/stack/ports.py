@@ -2,8 +2,10 @@
 
 import random
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+
+import psutil
 
 from runtime.errors import HabitusError
 
@@ -33,13 +35,27 @@ def is_free(port: int) -> bool:
     return True
 
 
-def answers(port: int, timeout_s: float = 0.5) -> bool:
-    """Whether a server takes connections on `port` of localhost."""
-    try:
-        with socket.create_connection((LOCALHOST, port), timeout=timeout_s):
+def is_listened_on_by(port: int, pids: Iterable[int]) -> bool:
+    """Whether one of the processes `pids` takes connections on `port`; believed where the system does not tell."""
+    for pid in pids:
+        try:
+            connections = psutil.Process(pid).net_connections(kind="tcp")
+        except psutil.AccessDenied:
             return True
-    except OSError:
-        return False
+        except psutil.Error:
+            continue  # it has ended
+        if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+            return True
+    return False
+
+
+def with_children(pid: int) -> list[int]:
+    """`pid` and every process below it; empty if it has ended."""
+    try:
+        process = psutil.Process(pid)
+        return [pid, *(child.pid for child in process.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def choose(

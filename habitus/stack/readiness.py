@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from habitus.stack.parts import Part
+from habitus.stack.ports import is_listened_on_by, with_children
 from habitus.stack.supervision import ALIVE, ProcessInfo
 from runtime.errors import HabitusError
 
@@ -36,7 +37,7 @@ def await_ready(supervisor: States, parts: Iterable[Part], watch: Watch, timeout
     while waiting:
         states = supervisor.states()
         for name, part in list(waiting.items()):
-            progress = _progress(states[name].state if name in states else "gone", part, stumbled)
+            progress = _progress(states.get(name), part, stumbled)
             if progress not in {"ready", "failed"} and time.monotonic() > deadline:
                 progress = "failed"
             watch(name, progress)
@@ -51,13 +52,17 @@ def await_ready(supervisor: States, parts: Iterable[Part], watch: Watch, timeout
         )
 
 
-def _progress(state: str, part: Part, stumbled: set[str]) -> str:
-    if state == "running" and part.answers():
-        return "ready"
-    if state not in ALIVE:
+def _progress(process: ProcessInfo | None, part: Part, stumbled: set[str]) -> str:
+    if process is None or process.state not in ALIVE:
         return "failed"
-    if state == "backoff":
+    if process.state == "running" and _listens(process, part) and part.answers():
+        return "ready"
+    if process.state == "backoff":
         stumbled.add(part.name)
     if part.name in stumbled:
         return "ended early, is being tried again"
     return f"waiting for {part.address}" if part.address else "waiting for it to stay up"
+
+
+def _listens(process: ProcessInfo, part: Part) -> bool:
+    return part.port is None or is_listened_on_by(part.port, with_children(process.pid))

@@ -45,6 +45,7 @@ def part(home: Home, server: Path, port: int) -> Part:
         name="redis",
         argv=(str(server), *(word for name, value in options.items() for word in (f"--{name}", value))),
         address=f"{LOCALHOST}:{port}",
+        port=port,
         answers=lambda: pings(port),
     )
 

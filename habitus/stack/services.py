@@ -7,8 +7,7 @@ from pathlib import Path
 
 from habitus.stack.endpoints import Endpoints, port_of
 from habitus.stack.home import Home
-from habitus.stack.parts import Part, always
-from habitus.stack.ports import answers
+from habitus.stack.parts import Part
 from runtime.kafka import ensure_topics
 from runtime.settings import Settings
 from runtime.topics import Topics
@@ -26,7 +25,7 @@ def part(name: str, home: Home, endpoints: Endpoints) -> Part:
         argv=(sys.executable, "-m", name),
         env={**inherited(os.environ), **endpoints.environment, "HABITUS_HOME": str(home.root), "PYTHONUNBUFFERED": "1"},
         address=address,
-        answers=always if address is None else lambda: answers(port_of(address)),
+        port=None if address is None else port_of(address),
         stays_up_s=_STAYS_UP_S,
         retries=_RETRIES,
     )

@@ -12,7 +12,7 @@ from habitus.stack import mlflow, redis
 from habitus.stack.endpoints import VARIABLES, external_addresses
 from habitus.stack.home import Home
 from habitus.stack.parts import ALL_PARTS, INFRASTRUCTURE
-from habitus.stack.ports import LOCALHOST, answers
+from habitus.stack.ports import LOCALHOST, is_listened_on_by
 from habitus.stack.supervision import Supervisor
 from habitus.stack.survivors import find
 from runtime.errors import Unavailable
@@ -20,12 +20,7 @@ from runtime.kafka import lag
 from runtime.settings import Settings
 from runtime.topics import Topics
 
-_ANSWERS: Mapping[str, Callable[[int], bool]] = {
-    "kafka": answers,
-    "redis": redis.pings,
-    "mlflow": mlflow.healthy,
-    "predictor": answers,
-}
+_ANSWERS: Mapping[str, Callable[[int], bool]] = {"redis": redis.pings, "mlflow": mlflow.healthy}
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,14 @@ def _part(
     pids = sorted(pid for pid, part in processes.items() if part == name)
     port = home.remembered_ports().get(name)
     state = states.get(name, "orphaned" if pids else "stopped")
-    if state == "running" and port is not None and not _ANSWERS[name](port):
+    if state == "running" and port is not None and not _is_up(name, port, pids):
         state = "starting"
     return PartStatus({"exited": "stopped"}.get(state, state), _address(name, port), pids, log)
+
+
+def _is_up(name: str, port: int, pids: list[int]) -> bool:
+    answers = _ANSWERS.get(name)
+    return is_listened_on_by(port, pids) and (answers is None or answers(port))
 
 
 def _address(name: str, port: int | None) -> str | None:

@@ -184,6 +184,17 @@ def test_a_taken_port_is_replaced_by_a_free_one(habitus: CommandLine) -> None:
     assert redis.address != f"127.0.0.1:{taken}"
 
 
+def test_two_stacks_that_start_at_once_get_ports_of_their_own(tmp_path: Path, habitus: CommandLine) -> None:
+    other = CommandLine(tmp_path / "other", tmp_path)
+    with habitus.start("up", "--only", "redis") as first, other.start("up", "--only", "redis") as second:
+        errors = [each.communicate(timeout=60)[1] for each in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], errors
+    running = [each.services()["redis"] for each in (habitus, other)]
+    Stack(Home.at(other.home)).down()
+    assert [part.state for part in running] == ["running", "running"]
+    assert running[0].address != running[1].address
+
+
 def test_a_server_that_the_environment_names_is_not_started(habitus: CommandLine) -> None:
     habitus.environment["HABITUS_REDIS_URL"] = "redis://someone:secret@redis.example:6379/0"
     told = habitus.run("up", "--only", "redis")

@@ -1,12 +1,13 @@
 """Promises about which ports a stack gets."""
 
+import os
 import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from habitus.stack.ports import choose, is_free
+from habitus.stack.ports import choose, is_free, is_listened_on_by, with_children
 from runtime.errors import HabitusError
 
 USUAL = {"kafka": 9092, "redis": 6379, "mlflow": 5000}
@@ -56,3 +57,13 @@ def test_a_port_is_free_unless_somebody_listens_on_it() -> None:
         port = server.getsockname()[1]
         assert not is_free(port)
     assert is_free(port)
+
+
+def test_who_listens_on_a_port_is_told_apart() -> None:
+    """Promise: another program's server on our port is not taken for our part."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert is_listened_on_by(port, with_children(os.getpid()))
+        assert not is_listened_on_by(port, [os.getppid()])
+        assert not is_listened_on_by(port, [])
+    assert not is_listened_on_by(port, [os.getpid()])
