@@ -82,13 +82,18 @@ def _say(version: str, what: str, *, as_json: bool) -> None:
 def _table(described: list[dict[str, Any]]) -> Table:
     table = Table("version", "aliases", "family", "accuracy", "macro F1", "created", "decision", title="obesity-level")
     for each in described:
-        decision = each["decision"] or {}
         table.add_row(
             each["version"],
             ", ".join(each["aliases"]),
             each["family"] or "",
             *("" if each[name] is None else f"{each[name]:.4f}" for name in ("accuracy", "macro_f1")),
             each["created_at"][:19],
-            f"{decision.get('outcome', '')}: {decision.get('reason', '')}" if decision else "",
+            _verdict(each["decision"] or {}),
         )
     return table
+
+
+def _verdict(decision: dict[str, Any]) -> str:
+    if decision.get("p_value") is None:
+        return str(decision.get("outcome", ""))
+    return f"{decision['outcome']}, p = {decision['p_value']:.2g}"

@@ -45,12 +45,14 @@ def train(
 
     Example: `habitus train`, or `habitus train --as-of 2025-01-01T00:00:00Z --folds 5`
     """
+    from runtime.logs import configure_logs
     from trainer.bootstrap import wire
     from trainer.handlers import TrainModel
     from trainer.handlers import train as train_model
     from trainer.settings import TrainerSettings
 
     settings = TrainerSettings()
+    configure_logs("habitus", settings.model_copy(update={"log_level": "WARNING"}))
     command = TrainModel(
         as_of=moment(as_of) if as_of else datetime.now(UTC),
         folds=folds or settings.trainer_folds,

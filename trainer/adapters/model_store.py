@@ -6,8 +6,8 @@ The files are in the skops format, which loads without executing code that the f
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version as installed
+from io import StringIO
 from pathlib import Path
-from sys import stderr
 from tempfile import TemporaryDirectory
 
 import mlflow
@@ -42,7 +42,7 @@ class ModelStore:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._uri = settings.mlflow_uri
-        self._history = str(settings.offline_path)
+        self._history = settings.offline_path.as_uri()
         self._registry = registry
 
     def register(self, candidate: Candidate, facts: dict[str, str]) -> ModelVersion:
@@ -106,11 +106,11 @@ class ModelStore:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """MLflow at our address; what it prints about runs goes to standard error, because standard output is the caller's."""
+        """MLflow at our address; what it prints about runs is dropped, because standard output is the caller's."""
         mlflow.set_tracking_uri(self._uri)
         mlflow.set_registry_uri(self._uri)
         try:
-            with redirect_stdout(stderr):
+            with redirect_stdout(StringIO()):
                 yield
         except (MlflowException, OSError) as error:
             raise Unavailable("mlflow", f"{self._uri} does not answer as it should ({error})") from error
