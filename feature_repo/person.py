@@ -127,14 +127,14 @@ class PersonRecord(BaseModel):
     weight_kg: Annotated[float, Number, _between(5, 700)]
     family_history_overweight: OptionalFlag = None
     high_caloric_food: OptionalFlag = None
-    vegetable_frequency: Annotated[float | None, OptionalNumber, _between(1, 3)] = None
-    main_meals_per_day: Annotated[float | None, OptionalNumber, _between(1, 4)] = None
+    vegetable_frequency: Annotated[Annotated[float, _between(1, 3)] | None, OptionalNumber] = None
+    main_meals_per_day: Annotated[Annotated[float, _between(1, 4)] | None, OptionalNumber] = None
     snacking_frequency: Frequency | None = None
     smokes: OptionalFlag = None
-    water_intake: Annotated[float | None, OptionalNumber, _between(1, 3)] = None
+    water_intake: Annotated[Annotated[float, _between(1, 3)] | None, OptionalNumber] = None
     monitors_calories: OptionalFlag = None
-    physical_activity_frequency: Annotated[float | None, OptionalNumber, _between(0, 3)] = None
-    technology_use: Annotated[float | None, OptionalNumber, _between(0, 2)] = None
+    physical_activity_frequency: Annotated[Annotated[float, _between(0, 3)] | None, OptionalNumber] = None
+    technology_use: Annotated[Annotated[float, _between(0, 2)] | None, OptionalNumber] = None
     alcohol_frequency: Frequency | None = None
     transport: Transport | None = None
 
