@@ -157,6 +157,13 @@ def test_a_published_row_is_a_valid_record(world: Any) -> None:
     assert all(world.features.rows()[0][name] is not None for name in ATTRIBUTES)
 
 
+@pytest.mark.parametrize("name", [each for each in ATTRIBUTES if each not in {"gender", "age_years", "height_m", "weight_kg"}])
+@pytest.mark.parametrize("value", [None, ...])
+def test_an_optional_attribute_may_be_null_or_absent(world: Any, person: Person, name: str, value: object) -> None:
+    assert world.deliver(world.send(person(**{name: value}))).accepted == 1
+    assert world.features.rows()[0][name] is None
+
+
 def test_an_absent_time_is_the_messages(world: Any, person: Person) -> None:
     sent = world.send(person(event_timestamp=...))
     world.deliver(sent)

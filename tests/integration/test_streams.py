@@ -1,0 +1,350 @@
+"""A real worker process on a real Kafka and Redis: nothing is lost, whatever it is sent and however it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from feature_repo.history import History
+from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS
+from runtime.kafka import consumer, ensure_topics, lag, partition_for, producer
+from runtime.topics import Topics
+from streams.adapters.kafka import read_dead_letters
+from streams.settings import StreamsSettings
+from streams.verify import verify
+
+pytestmark = pytest.mark.timeout(180)
+
+BASE_MS = round(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
+DRAINED_WITHIN_S = 90.0
+STOPS_WITHIN_S = 5.0
+STARTS_WITHIN_S = 30.0
+LOOK_EVERY_S = 0.2
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Scene:
+    """Topics and stores of one test, its worker, and what one can ask of them."""
+
+    settings: StreamsSettings
+    log: Path
+    topics: Topics = field(init=False)
+    worker: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.topics = Topics(self.settings)
+
+    def start(self, **overrides: str) -> None:
+        """Start a worker of this scene."""
+        names = ("kafka_bootstrap", "topic_prefix", "project", "home", "offline_uri")
+        env = {f"HABITUS_{name.upper()}": str(getattr(self.settings, name)) for name in names}
+        env["HABITUS_REDIS_URL"] = self.settings.redis_url.get_secret_value()
+        with self.log.open("ab") as log:
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "streams"],
+                cwd=ROOT,
+                env=os.environ | env | overrides,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """End the worker with SIGKILL."""
+        assert self.worker is not None
+        self.worker.kill()
+        self.worker.wait(timeout=STOPS_WITHIN_S)
+
+    def await_log(self, text: str, within_s: float = STARTS_WITHIN_S) -> None:
+        """Wait until the worker's log says `text`."""
+        wait_until(lambda: text in self.log.read_text(), within_s, f"{text!r} in {self.log.read_text()[-2000:]}")
+
+    def drain(self, *topics: str) -> None:
+        """Wait until every message of `topics` is acknowledged."""
+        group = f"{self.settings.topic_prefix}streams"
+        for topic in topics:
+            wait_until(lambda topic=topic: lag(self.settings, group, topic) == 0, DRAINED_WITHIN_S, f"{topic} drained")
+
+    def read(self, topic: str) -> list[Any]:
+        """Every message of `topic`."""
+        with consumer_of(self.settings, topic) as reader:
+            ends = reader.end_offsets(reader.assignment())
+            found: list[Any] = []
+            deadline = time.monotonic() + DRAINED_WITHIN_S
+            while any(reader.position(place) < end for place, end in ends.items()):
+                assert time.monotonic() < deadline
+                for messages in reader.poll(timeout_ms=500).values():
+                    found += messages
+            return found
+
+
+@contextmanager
+def consumer_of(settings: StreamsSettings, topic: str) -> Iterator[Any]:
+    """A consumer that is assigned all partitions of `topic`, from the beginning."""
+    from kafka import TopicPartition  # noqa: PLC0415  only here
+
+    reader = consumer(settings)
+    try:
+        places = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic)]
+        reader.assign(places)
+        reader.seek_to_beginning(*places)
+        yield reader
+    finally:
+        reader.close()
+
+
+def wait_until(holds: Callable[[], bool], within_s: float, what: str) -> None:
+    """Look until `holds`; fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(LOOK_EVERY_S)
+
+
+@pytest.fixture
+def scene(kafka_bootstrap: str, redis_url: str, settings_for: Callable[..., StreamsSettings], tmp_path: Path) -> Iterator[Scene]:
+    settings = settings_for(StreamsSettings, partitions=2)
+    made = Scene(settings, tmp_path / "worker.log")
+    made.log.touch()
+    ensure_topics(settings, made.topics.all())
+    yield made
+    if made.worker is not None and made.worker.poll() is None:
+        made.kill()
+
+
+def person(number: int, **overrides: Any) -> dict[str, Any]:
+    """The `number`-th record of a population of 50 with weights that move."""
+    return {
+        "person_id": f"p{number % 50}",
+        "Gender": ("Female", "Male")[number % 2],
+        "Age": 20 + number % 60,
+        "Height": 1.5 + number % 50 / 100,
+        "Weight": 50 + number * 7 % 60,
+        "FAF": number % 4,
+        "NObeyesdad": "Normal_Weight",
+    } | overrides
+
+
+def send_people(scene: Scene, count: int, start: int = 0) -> None:
+    """Publish `count` valid records, a minute apart."""
+    with producer(scene.settings) as sender:
+        for number in range(start, start + count):
+            fields = person(number)
+            value = json.dumps(fields).encode()
+            sender.send(
+                scene.topics.records.name, key=fields["person_id"].encode(), value=value, timestamp_ms=BASE_MS + number * 60_000
+            )
+        sender.flush()
+
+
+def require_nothing_lost(scene: Scene, published: int, dead: int = 0) -> None:
+    """Accepted + dead = published, each once; person.features complete; online = history; every label kept."""
+    rows = History(scene.settings.offline_path, PERSON_FEATURES).scan()
+    places = list(zip(rows["source_partition"].to_pylist(), rows["source_offset"].to_pylist(), strict=True))
+    assert len(set(places)) == len(places) == published - dead
+    letters = read_dead_letters(scene.settings, scene.topics.records.name)
+    assert len({(each.source, each.source_offset) for each in letters}) == dead
+    features = [json.loads(each.value) for each in scene.read(scene.topics.features.name)]
+    assert {(each["source_partition"], each["source_offset"]) for each in features} == set(places)
+    by_place = {(each["source_partition"], each["source_offset"]): each["bmi"] for each in features}
+    assert by_place == dict(zip(places, rows["bmi"].to_pylist(), strict=True))
+    seen = Counter(rows["person_id"].to_pylist())
+    for person_id, counts in _records_seen(rows).items():
+        assert sorted(counts) == list(range(1, seen[person_id] + 1))
+    report = asyncio.run(verify(scene.settings))
+    assert (report.checked, report.holds) == (len(seen), True), report
+    labels = History(scene.settings.offline_path, PERSON_LABELS).scan().to_pylist()
+    assert len({(each["person_id"], each["event_timestamp"]) for each in labels}) == published - dead
+
+
+def _records_seen(rows: Any) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for person_id, seen in zip(rows["person_id"].to_pylist(), rows["records_seen"].to_pylist(), strict=True):
+        found.setdefault(person_id, []).append(seen)
+    return found
+
+
+def test_kill_9_in_the_middle_of_a_replay_loses_and_doubles_nothing(scene: Scene) -> None:
+    """Promise: a worker killed twice under load is started again and ends where an undisturbed one does."""
+    send_people(scene, 3_000)
+    for _ in range(2):
+        scene.start(HABITUS_STREAMS_BATCH="150")
+        already = scene.log.read_text().count("person.records, the last")
+        wait_until(
+            lambda already=already: scene.log.read_text().count("person.records, the last") >= already + 3,
+            STARTS_WITHIN_S,
+            "three batches",
+        )
+        scene.kill()
+    assert lag(scene.settings, f"{scene.settings.topic_prefix}streams", scene.topics.records.name) > 0
+    send_people(scene, 500, start=3_000)
+    scene.start(HABITUS_STREAMS_BATCH="400")
+    scene.drain(scene.topics.records.name, scene.topics.labels.name)
+    require_nothing_lost(scene, published=3_500)
+
+
+def bad_messages() -> list[dict[str, Any]]:
+    """One message of every kind of badness, as arguments of a producer."""
+    good = person(1, person_id="bad")
+    values: list[bytes | None] = [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[]",
+        b'{"Weight": NaN}',
+        b'{"person_id": "bad", "person_id": "bad"}',
+        b'{"person_id": "\\ud800"}',
+        b'{"note": "' + b"x" * 70_000 + b'"}',
+        *(
+            json.dumps(good | fields).encode()
+            for fields in (
+                {"Weight": 3},
+                {"Height": "tall"},
+                {"Age": True},
+                {"Gender": "x"},
+                {"FAF": 9},
+                {"Gender": None},
+                {"SMOKE": "maybe"},
+                {"weight_kg": 61},
+                {"event_timestamp": "2024-05-01T10:00:00"},
+                {"event_timestamp": "2124-05-01T10:00:00Z"},
+                {"person_id": "no one"},
+            )
+        ),
+    ]
+    bad: list[dict[str, Any]] = [{"key": b"bad", "value": value} for value in values]
+    bad += [{"key": key, "value": json.dumps(good).encode()} for key in (None, b"other")]
+    bad.append({"key": b"bad", "value": json.dumps(good).encode(), "partition": 1 - partition_for(b"bad", 2)})
+    bad.append({"key": b"bad", "value": b"\xff", "headers": [("content-type", b"application/x-protobuf")]})
+    return bad
+
+
+def test_every_bad_message_becomes_a_dead_letter_and_the_stream_goes_on(scene: Scene) -> None:
+    bad = bad_messages()
+    scene.start()
+    with producer(scene.settings) as sender:
+        for number, message in enumerate(bad):
+            sender.send(scene.topics.records.name, timestamp_ms=BASE_MS, **message)
+            fields = person(number)
+            sender.send(
+                scene.topics.records.name,
+                key=fields["person_id"].encode(),
+                value=json.dumps(fields).encode(),
+                timestamp_ms=BASE_MS,
+            )
+        sender.flush()
+    scene.drain(scene.topics.records.name, scene.topics.labels.name)
+    require_nothing_lost(scene, published=2 * len(bad), dead=len(bad))
+    letters = scene.read(scene.topics.records_dlq.name)
+    assert Counter((each.key, each.value) for each in letters) == Counter((each["key"], each["value"]) for each in bad)
+    classes = Counter(dict(each.headers)["error_class"].decode() for each in letters)
+    assert classes == {"undecodable": 10, "invalid_record": 11, "misrouted": 3}
+
+
+def test_a_record_compressed_beyond_every_limit_becomes_a_dead_letter(scene: Scene) -> None:
+    """Promise: what a producer squeezed through by compression does not stop the stream; the letter tells its true size."""
+    scene.start()
+    with producer(scene.settings, compression_type="gzip", max_request_size=10_000_000) as sender:
+        sender.send(scene.topics.records.name, key=b"big", value=b"x" * 5_000_000, timestamp_ms=BASE_MS)
+        sender.flush()
+    scene.drain(scene.topics.records.name)
+    (letter,) = scene.read(scene.topics.records_dlq.name)
+    assert dict(letter.headers)["value_bytes"] == b"5000000"
+
+
+def test_labels_and_predictions_reach_their_histories(scene: Scene) -> None:
+    entry = {
+        "request_id": "r1", "person_id": "ann", "model_name": "m", "model_version": "1", "model_alias": None,
+        "obesity_level": "Normal_Weight", "probabilities": {"Normal_Weight": 1.0}, "features": {"bmi": 22.0},
+        "event_timestamp": "2024-05-01T10:00:00Z", "served_at": "2024-05-01T11:00:00Z",
+        "feature_topic": None, "feature_partition": None, "feature_offset": None,
+    }  # fmt: skip
+    label = {"person_id": "ann", "event_timestamp": "2024-05-01T10:00:00Z", "obesity_level": "Normal_Weight"}
+    with producer(scene.settings) as sender:
+        for topic, fields in ((scene.topics.predictions.name, entry), (scene.topics.labels.name, label)):
+            sender.send(topic, key=b"ann", value=json.dumps(fields).encode(), timestamp_ms=BASE_MS)
+            sender.send(topic, key=b"ann", value=b"{}", timestamp_ms=BASE_MS)
+        sender.flush()
+    scene.start()
+    scene.drain(scene.topics.labels.name, scene.topics.predictions.name)
+    (kept,) = History(scene.settings.offline_path, PREDICTIONS).scan().to_pylist()
+    assert (kept["request_id"], kept["p_Normal_Weight"]) == ("r1", 1.0)
+    (kept,) = History(scene.settings.offline_path, PERSON_LABELS).scan().to_pylist()
+    assert (kept["person_id"], kept["obesity_level"]) == ("ann", "Normal_Weight")
+    for topic in (scene.topics.labels.name, scene.topics.predictions.name):
+        assert len(list(read_dead_letters(scene.settings, topic))) == 1
+
+
+def test_a_worker_waits_for_redis_and_says_so(scene: Scene) -> None:
+    scene.start(HABITUS_REDIS_URL="redis://127.0.0.1:1/0")
+    scene.await_log("waiting: redis")
+    assert scene.worker is not None
+    assert scene.worker.poll() is None
+
+
+def test_a_worker_waits_for_kafka_and_says_so(scene: Scene) -> None:
+    scene.start(HABITUS_KAFKA_BOOTSTRAP="127.0.0.1:1")
+    scene.await_log("waiting: kafka")
+    assert scene.worker is not None
+    assert scene.worker.poll() is None
+
+
+def test_a_worker_refuses_a_redis_that_evicts(scene: Scene) -> None:
+    with Redis.from_url(scene.settings.redis_url.get_secret_value()) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            scene.start()
+            scene.await_log("set it to noeviction")
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    scene.await_log("worker starts")
+
+
+def test_a_worker_stops_in_time_when_asked(scene: Scene) -> None:
+    send_people(scene, 500)
+    scene.start()
+    scene.await_log("handled")
+    assert scene.worker is not None
+    scene.worker.send_signal(signal.SIGTERM)
+    assert scene.worker.wait(timeout=STOPS_WITHIN_S) == 0
+
+
+def test_a_worker_ends_with_an_error_when_another_owns_its_history(scene: Scene) -> None:
+    """Promise: an online store that is ahead of the history ends the worker unacknowledged, and the log says what to do."""
+    send_people(scene, 10)
+    with Redis.from_url(scene.settings.redis_url.get_secret_value()) as client:
+        for partition in range(2):
+            client.set(f"{scene.settings.project}:watermark:{scene.topics.records.name}:{partition}", "0:99")
+        scene.start()
+        assert scene.worker is not None
+        assert scene.worker.wait(timeout=STARTS_WITHIN_S) == 1
+    assert "the history ends at -1" in scene.log.read_text()
+    assert lag(scene.settings, f"{scene.settings.topic_prefix}streams", scene.topics.records.name) == 10
+
+
+def test_an_emptied_online_store_is_filled_again_when_a_worker_starts(scene: Scene) -> None:
+    send_people(scene, 200)
+    scene.start()
+    scene.drain(scene.topics.records.name, scene.topics.labels.name)
+    scene.kill()
+    with Redis.from_url(scene.settings.redis_url.get_secret_value()) as client:
+        client.delete(*client.scan_iter(match=f"*{scene.settings.project}*"))
+    assert asyncio.run(verify(scene.settings)).missing == 50
+    scene.start()
+    wait_until(lambda: scene.log.read_text().count("caught up") >= 2, STARTS_WITHIN_S, "caught up")
+    require_nothing_lost(scene, published=200)

@@ -1,0 +1,143 @@
+"""The Parquet history: immutable, chained, created only if absent, never seen torn."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.history import History, OffsetRange
+from feature_repo.schemas import PERSON_LABELS
+from runtime.errors import HistoryConflict, InfrastructureError
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def labels(*offsets: int, partition: int = 0, topic: str = "labels") -> pa.Table:
+    """A row an offset, an hour apart."""
+    rows: list[dict[str, Any]] = [
+        {
+            "person_id": f"p{offset}",
+            "event_timestamp": NOON + timedelta(hours=offset),
+            "obesity_level": "Normal_Weight",
+            "ingested_at": NOON,
+            "source_topic": topic,
+            "source_partition": partition,
+            "source_offset": offset,
+        }
+        for offset in offsets
+    ]
+    return pa.Table.from_pylist(rows, schema=PERSON_LABELS.schema)
+
+
+def append(history: History, first: int, last: int, *offsets: int, partition: int = 0, topic: str = "labels") -> Path:
+    rows = labels(*offsets, partition=partition, topic=topic)
+    return history.append(rows, OffsetRange(topic, partition, first, last), NOON)
+
+
+def offsets_of(tables: Any) -> list[list[int]]:
+    return [table["source_offset"].to_pylist() for table in tables]
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(tmp_path / "offline", PERSON_LABELS)
+
+
+def test_an_empty_history_covers_nothing(history: History) -> None:
+    assert history.end("labels", 0) is None
+    assert list(history.read_after("labels", 0)) == []
+    assert history.scan().schema == PERSON_LABELS.schema
+
+
+def test_the_end_is_the_ranges_though_the_last_record_was_rejected(history: History) -> None:
+    append(history, 0, 9, 0, 4)
+    assert history.end("labels", 0) == 9
+    append(history, 10, 12)
+    assert history.end("labels", 0) == 12
+
+
+def test_a_file_is_named_by_date_topic_partition_and_first_offset(history: History, tmp_path: Path) -> None:
+    path = append(history, 7, 9, 8, topic="a.b", partition=3)
+    assert path.relative_to(tmp_path) == Path("offline/person_labels/dt=2024-05-01/a.b-3-00000000000000000007.parquet")
+    assert pq.read_schema(path).metadata[b"habitus.offsets"] == b'{"topic": "a.b", "partition": 3, "first": 7, "last": 9}'
+
+
+def test_the_same_first_offset_cannot_be_taken_twice(history: History) -> None:
+    """Promise: of two owners that extend the same end the second fails, and the first one's rows stay as they are."""
+    path = append(history, 0, 4, 1)
+    before = path.read_bytes()
+    with pytest.raises(HistoryConflict, match=r"labels\[0\]@0-9"):
+        append(history, 0, 9, 1, 6)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_topics_and_partitions_do_not_meet(history: History) -> None:
+    append(history, 0, 4, 1)
+    append(history, 0, 7, 2, partition=1)
+    append(history, 0, 8, 3, topic="labels-0")
+    append(history, 0, 9, 4, topic="x.labels")
+    assert [history.end(*shard) for shard in (("labels", 0), ("labels", 1), ("labels-0", 0), ("x.labels", 0))] == [4, 7, 8, 9]
+    assert history.end("labels", 10) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        (None, [[0, 2], [], [6, 7]]),
+        (0, [[2], [], [6, 7]]),
+        (2, [[], [6, 7]]),
+        (4, [[], [6, 7]]),
+        (5, [[6, 7]]),
+        (6, [[7]]),
+        (7, [[]]),
+        (99, [[]]),
+    ],
+)
+def test_reading_after_an_offset_gives_every_later_row_in_order(
+    history: History, after: int | None, found: list[list[int]]
+) -> None:
+    append(history, 0, 2, 0, 2)
+    append(history, 3, 5)
+    append(history, 6, 7, 6, 7)
+    assert offsets_of(history.read_after("labels", 0, after)) == found
+
+
+def test_files_are_read_in_the_order_of_offsets_whatever_their_dates(history: History) -> None:
+    """Promise: records that carry older times than the ones before them do not disturb the chain."""
+    append(history, 0, 0, 0)
+    history.append(labels(1), OffsetRange("labels", 0, 1, 1), NOON - timedelta(days=400))
+    assert offsets_of(history.read_after("labels", 0)) == [[0], [1]]
+    assert history.end("labels", 0) == 1
+
+
+def test_a_scan_takes_columns_and_a_stretch_of_event_time(history: History) -> None:
+    append(history, 0, 3, 0, 1, 2, 3)
+    append(history, 0, 5, 5, partition=1)
+    found = history.scan(["person_id"], since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=3))
+    assert found.to_pydict() == {"person_id": ["p1", "p2"]}
+    assert history.scan(until=NOON).num_rows == 0
+    assert history.scan().num_rows == 5
+
+
+def test_a_draft_that_a_kill_left_is_not_read(history: History) -> None:
+    path = append(history, 0, 4, 1)
+    (path.parent / ".torn.parquet.tmp").write_bytes(b"half a file")
+    assert history.scan().num_rows == 1
+    assert history.end("labels", 0) == 4
+
+
+def test_a_disk_that_fails_publishes_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "offline").write_text("not a folder")
+    history = History(tmp_path / "offline", PERSON_LABELS)
+    with pytest.raises(InfrastructureError, match=r"labels\[0\]@0-4 could not be written"):
+        append(history, 0, 4, 1)
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1, 4), (5, 4)])
+def test_a_range_runs_forward(first: int, last: int) -> None:
+    with pytest.raises(ValueError, match="is no range"):
+        OffsetRange("labels", 0, first, last)
