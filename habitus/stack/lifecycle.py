@@ -78,16 +78,16 @@ class Stack:
         # The quick ones first: they start while Kafka's jars are fetched and its storage is formatted.
         order = [name for name in ("redis", "mlflow", "kafka") if name in local]
         parts = [self._start(self._infrastructure(name, ports, watch), watch) for name in order]
-        chosen = [services.part(name, self.home, endpoints) for name in SERVICES if name in local]
+        settings = _settings(self.home, endpoints)
+        chosen = [services.part(name, self.home, endpoints, settings) for name in SERVICES if name in local]
         if {service.name for service in chosen} - self._alive():
-            self._prepare_for_services([part for part in parts if part.name != "mlflow"], endpoints, watch)
+            self._prepare_for_services([part for part in parts if part.name != "mlflow"], settings, watch)
         parts += [self._start(service, watch) for service in chosen]
         await_ready(self.supervisor, parts, watch)
         return endpoints
 
-    def _prepare_for_services(self, needed: list[Part], endpoints: Endpoints, watch: Watch) -> None:
+    def _prepare_for_services(self, needed: list[Part], settings: Settings, watch: Watch) -> None:
         """Create topics and apply Feast's definitions; the latter, the slower, while Kafka starts."""
-        settings = _settings(self.home, endpoints)
         await_ready(self.supervisor, [part for part in needed if part.name == "redis"], watch)
         watch("feast", "applying definitions")
         services.apply_definitions(settings)

@@ -61,7 +61,7 @@ def _progress(process: ProcessInfo | None, part: Part, stumbled: set[str]) -> st
         stumbled.add(part.name)
     if part.name in stumbled:
         return "ended early, is being tried again"
-    return f"waiting for {part.address}" if part.address else "waiting for it to stay up"
+    return f"waiting for {part.address}" if part.address else "waiting for it to begin its work"
 
 
 def _listens(process: ProcessInfo, part: Part) -> bool:
