@@ -24,11 +24,14 @@ def evaluate(
 
     Example: habitus evaluate current.csv --model-uri models:/obesity-level/3 --predictions scored.parquet
     """
+    from rich.console import Console
+
     from habitus.data.files import read_rows
     from predictor import evaluate as scoring
     from predictor.settings import PredictorSettings
 
-    found = scoring.evaluate(PredictorSettings(), read_rows(file), model_uri)
+    with Console(stderr=True).status(f"scoring {file.name}"):
+        found = scoring.evaluate(PredictorSettings(), read_rows(file), model_uri)
     if predictions is not None:
         predictions.parent.mkdir(parents=True, exist_ok=True)
         found.predictions.to_parquet(predictions, index=False)

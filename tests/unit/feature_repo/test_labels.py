@@ -1,5 +1,7 @@
 """Label events: one person, one time, one of the seven levels."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_the_levels_are_the_seven_in_the_order_of_weight():
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", ["obesity_level", "NObeyesdad"])
-def test_every_level_is_taken_under_either_name(level, name):
+def test_every_level_is_taken_under_either_name(level: str, name: str):
     fields = {"person_id": "p1", "event_timestamp": "2026-01-02T03:04:05Z", name: level, "other": 1}
     assert parse_label(fields).obesity_level == level
 
@@ -43,7 +45,7 @@ def test_every_level_is_taken_under_either_name(level, name):
         (VALID | {"event_timestamp": "2026-01-02"}, {"event_timestamp"}),
     ],
 )
-def test_other_labels_are_rejected_with_every_field_named(fields, failed):
+def test_other_labels_are_rejected_with_every_field_named(fields: dict[str, Any], failed: set[str]):
     with pytest.raises(RecordRejected) as caught:
         parse_label(fields)
     assert caught.value.error_class == INVALID_LABEL
@@ -57,7 +59,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*VALID, "NObeyesdad", "x"]), ANYTHING))
-def test_any_fields_are_a_label_or_a_rejection(fields):
+def test_any_fields_are_a_label_or_a_rejection(fields: dict[str, Any]):
     try:
         assert isinstance(parse_label(fields), PersonLabel)
     except RecordRejected as error:

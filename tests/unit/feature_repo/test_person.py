@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,13 +40,13 @@ OPTIONAL = tuple(name for name in ATTRIBUTES if name not in REQUIRED)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def rejected(fields) -> RecordRejected:
+def rejected(fields: dict[str, Any]) -> RecordRejected:
     with pytest.raises(RecordRejected) as caught:
         parse_record(fields)
     return caught.value
 
 
-def parsed(**fields) -> PersonRecord:
+def parsed(**fields: Any) -> PersonRecord:
     return parse_record(REQUIRED | fields).record
 
 
@@ -55,20 +56,20 @@ def test_there_are_sixteen_attributes_and_all_have_a_rule():
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_required_fields_may_be_neither_absent_nor_null(name):
+def test_required_fields_may_be_neither_absent_nor_null(name: str):
     without = {key: value for key, value in REQUIRED.items() if key != name}
     assert rejected(without).failed_fields == (name,)
     assert rejected(REQUIRED | {name: None}).failed_fields == (name,)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_other_attributes_may_be_absent_or_null(name):
+def test_other_attributes_may_be_absent_or_null(name: str):
     assert getattr(parsed(), name) is None
     assert getattr(parsed(**{name: None}), name) is None
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_numbers_have_ranges_with_their_ends(name):
+def test_numbers_have_ranges_with_their_ends(name: str):
     low, high = RANGES[name]
     for value in (low, high):
         assert getattr(parsed(**{name: value}), name) == value
@@ -100,12 +101,12 @@ def test_numbers_have_ranges_with_their_ends(name):
         b"1",
     ],
 )
-def test_what_is_no_number_is_no_number(name, value):
+def test_what_is_no_number_is_no_number(name: str, value: Any):
     assert rejected(REQUIRED | {name: value}).failed_fields == (name,)
 
 
 @pytest.mark.parametrize("name", FLAGS)
-def test_flags_are_yes_no_or_bool(name):
+def test_flags_are_yes_no_or_bool(name: str):
     for value, expected in (("yes", True), ("no", False), (True, True), (False, False)):
         assert getattr(parsed(**{name: value}), name) is expected
     for value in ("Yes", "true", "", 1, 0, 1.0, [], {}):
@@ -113,7 +114,7 @@ def test_flags_are_yes_no_or_bool(name):
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_categories_are_exactly_the_published_words(name):
+def test_categories_are_exactly_the_published_words(name: str):
     for value in CATEGORIES[name]:
         assert getattr(parsed(**{name: value}), name) == value
     for value in ("", "female", " Male", "unknown", 1, True, 1.5, [], {}, ["Male"], {"a": "Male"}, "\ud800", "\x00"):
@@ -121,12 +122,12 @@ def test_categories_are_exactly_the_published_words(name):
 
 
 @pytest.mark.parametrize("value", ["a", "A-1_2.3:4", "x" * 64, "-"])
-def test_person_ids_are_short_plain_text(value):
+def test_person_ids_are_short_plain_text(value: Any):
     assert parsed(person_id=value).person_id == value
 
 
 @pytest.mark.parametrize("value", ["", "x" * 65, "a b", "a\n", "ä", "a/b", "\ud800", 7, True, None, ["p"], {}])
-def test_other_person_ids_are_refused(value):
+def test_other_person_ids_are_refused(value: Any):
     assert rejected(REQUIRED | {"person_id": value}).failed_fields == ("person_id",)
 
 
@@ -138,7 +139,7 @@ def test_the_published_names_are_as_good_as_ours():
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
-def test_a_field_under_both_names_is_a_violation_even_if_they_agree(alias, name):
+def test_a_field_under_both_names_is_a_violation_even_if_they_agree(alias: str, name: str):
     value = (REQUIRED | {"smokes": "no"}).get(name)
     assert name in rejected(REQUIRED | {alias: value, name: value}).failed_fields
 
@@ -154,7 +155,7 @@ def test_unknown_fields_are_kept_out_and_named():
 
 
 @pytest.mark.parametrize("name", LEVEL_FIELDS)
-def test_a_label_inside_a_record_is_split_off_as_it_came(name):
+def test_a_label_inside_a_record_is_split_off_as_it_came(name: str):
     assert parse_record(REQUIRED | {name: ["any", "thing"]}).level == ["any", "thing"]
     assert parse_record(REQUIRED).level is None
 
@@ -173,7 +174,7 @@ def test_a_label_under_both_names_is_a_violation():
         (EARLIEST_EVENT.isoformat(), EARLIEST_EVENT),
     ],
 )
-def test_times_are_rfc_3339_with_a_zone_and_become_utc(text, moment):
+def test_times_are_rfc_3339_with_a_zone_and_become_utc(text: str, moment: Any):
     found = parsed(event_timestamp=text).event_timestamp
     assert found == moment
     assert found.utcoffset() == timedelta(0)
@@ -204,7 +205,7 @@ def test_times_are_rfc_3339_with_a_zone_and_become_utc(text, moment):
         datetime(2026, 1, 1),  # noqa: DTZ001  the naive time is the point
     ],
 )
-def test_other_times_are_refused(value):
+def test_other_times_are_refused(value: Any):
     assert rejected(REQUIRED | {"event_timestamp": value}).failed_fields == ("event_timestamp",)
 
 
@@ -246,32 +247,32 @@ VALUES = st.recursive(
 NAMES = st.sampled_from([*PersonRecord.model_fields, *ALIASES, *LEVEL_FIELDS]) | st.text(st.characters(), max_size=8)
 
 
-def judged(fields) -> ParsedRecord | RecordRejected:
+def judged(fields: dict[str, Any]) -> ParsedRecord | RecordRejected:
     """The two ways that a record may go; any other exception fails the test."""
     try:
         return parse_record(fields)
     except RecordRejected as error:
-        assert error.failed_fields
-        assert all(isinstance(name, str) and name for name in error.failed_fields)
+        assert error.failed_fields  # noqa: PT017  a rejection is one of the two ways
+        assert all(isinstance(name, str) and name for name in error.failed_fields)  # noqa: PT017
         error.reason.encode("utf-8")  # it becomes a header of the dead letter
         return error
 
 
 @settings(max_examples=400)
 @given(st.dictionaries(NAMES, VALUES, max_size=8), st.booleans())
-def test_any_fields_are_a_record_or_a_rejection_that_names_fields(fields, complete):
+def test_any_fields_are_a_record_or_a_rejection_that_names_fields(fields: dict[str, Any], complete: bool):
     judged(REQUIRED | fields if complete else fields)
 
 
 @settings(max_examples=200)
 @given(st.dictionaries(NAMES, VALUES, max_size=8))
-def test_any_json_is_a_record_or_a_rejection_that_names_fields(fields):
+def test_any_json_is_a_record_or_a_rejection_that_names_fields(fields: dict[str, Any]):
     """Promise: nothing that can be sent ends the stream: lone surrogates, huge numbers, deep nesting, any type anywhere."""
     data = json.dumps(REQUIRED | fields).encode()
     try:
         decoded = decode_value(data)
     except RecordRejected as error:
-        assert error.failed_fields
+        assert error.failed_fields  # noqa: PT017  either step may reject
         error.reason.encode("utf-8")
         return
     judged(decoded)
@@ -299,7 +300,7 @@ def test_any_json_is_a_record_or_a_rejection_that_names_fields(fields):
         "-0.0",
     ],
 )
-def test_hostile_values_in_any_field_are_judged(name, text):
+def test_hostile_values_in_any_field_are_judged(name: str, text: str):
     base = {key: value for key, value in REQUIRED.items() if key != name}
     data = json.dumps(base)[:-1] + f", {json.dumps(name)}: {text}}}"
     try:
@@ -316,7 +317,7 @@ def test_hostile_values_in_any_field_are_judged(name, text):
     ),
     st.datetimes(datetime(1901, 1, 1), datetime(2200, 1, 1), timezones=st.just(timezone(timedelta(hours=3)))),  # noqa: DTZ001
 )
-def test_a_valid_record_survives_its_own_json(fields, moment):
+def test_a_valid_record_survives_its_own_json(fields: dict[str, Any], moment: Any):
     record = parse_record({"person_id": "p1", **fields, "event_timestamp": moment.isoformat()}).record
     again = parse_record(decode_value(record.model_dump_json().encode())).record
     assert again == record

@@ -1,6 +1,7 @@
 """The prediction log's entry: written by the predictor, read by the stream, kept as a row."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -22,7 +23,7 @@ FEATURES = st.dictionaries(
 )
 
 
-def entry(**changes) -> PredictionLogEntry:
+def entry(**changes: Any) -> PredictionLogEntry:
     values = {
         "request_id": "r1",
         "person_id": "p1",
@@ -30,7 +31,7 @@ def entry(**changes) -> PredictionLogEntry:
         "model_version": "3",
         "model_alias": "champion",
         "obesity_level": LEVELS[2],
-        "probabilities": {level: 1 / 7 for level in LEVELS},
+        "probabilities": dict.fromkeys(LEVELS, 1 / 7),
         "features": {"weight_kg": 70.0, "smokes": None, "records_seen": 3, "gender": "Male", "is_sedentary": True},
         "event_timestamp": AT,
         "feature_topic": "person.records",
@@ -42,13 +43,13 @@ def entry(**changes) -> PredictionLogEntry:
 
 
 @given(FEATURES, TIMES, TIMES, st.none() | st.integers(0, 2**62))
-def test_what_is_written_is_read(features, seen, served, offset):
+def test_what_is_written_is_read(features: Any, seen: Any, served: Any, offset: Any):
     written = entry(features=features, event_timestamp=seen, served_at=served, feature_offset=offset)
     assert parse_prediction(decode_value(written.encode())) == written
 
 
 @pytest.mark.parametrize("person_id", ["p1", ""])
-def test_an_entry_is_a_row_of_the_history(person_id):
+def test_an_entry_is_a_row_of_the_history(person_id: str):
     row = entry(person_id=person_id, feature_topic=None, feature_offset=None).history_row("predictions", 1, 7, AT)
     table = pa.Table.from_pylist([row], schema=PREDICTIONS.schema)
     [back] = table.to_pylist()
@@ -69,7 +70,7 @@ def test_an_entry_is_a_row_of_the_history(person_id):
         ("feature_offset", "x"),
     ],
 )
-def test_an_entry_that_is_none_names_its_fields(field, value):
+def test_an_entry_that_is_none_names_its_fields(field: str, value: Any):
     fields = decode_value(entry().encode()) | {field: value}
     with pytest.raises(RecordRejected) as caught:
         parse_prediction(fields)

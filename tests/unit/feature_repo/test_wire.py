@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -35,7 +36,7 @@ FULL = {
 }
 
 
-def rejected(value, content_type=None) -> RecordRejected:
+def rejected(value: Any, content_type: str | None = None) -> RecordRejected:
     with pytest.raises(RecordRejected) as caught:
         decode_value(value, content_type)
     assert caught.value.error_class == UNDECODABLE
@@ -71,7 +72,7 @@ def rejected(value, content_type=None) -> RecordRejected:
         b'{"a": "' + b"x" * RECORD_LIMIT_BYTES + b'"}',
     ],
 )
-def test_what_is_no_json_object_is_rejected(value):
+def test_what_is_no_json_object_is_rejected(value: Any):
     rejected(value)
 
 
@@ -91,7 +92,7 @@ def test_json_keeps_what_was_written():
 
 
 @pytest.mark.parametrize("content_type", [PROTOBUF, "Application/X-Protobuf; proto=habitus.v1.PersonRecord"])
-def test_protobuf_gives_the_same_record_as_json(content_type):
+def test_protobuf_gives_the_same_record_as_json(content_type: str | None):
     message = person_pb2.PersonRecord(**FULL)
     decoded = parse_record(decode_value(message.SerializeToString(), content_type)).record
     assert decoded == parse_record(FULL).record
@@ -116,16 +117,16 @@ def test_protobuf_names_every_field_of_the_record():
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_fields_or_a_rejection(value):
+def test_any_bytes_are_fields_or_a_rejection(value: Any):
     for content_type in (None, PROTOBUF):
         try:
             decode_value(value, content_type)
         except RecordRejected as error:
-            assert error.failed_fields
+            assert error.failed_fields  # noqa: PT017  a rejection is one of the two ways
 
 
 @given(st.dictionaries(st.sampled_from(ATTRIBUTES), st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)))
-def test_a_row_is_read_back_as_it_was_written(row):
+def test_a_row_is_read_back_as_it_was_written(row: Any):
     assert decode_value(encode_row(row) or b"{}") == row
 
 

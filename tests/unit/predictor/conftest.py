@@ -71,7 +71,8 @@ class FakeReader:
 
 
 def _narrowed(row: OnlineRow, features: Sequence[str], *, with_state: bool) -> OnlineRow:
-    values = {name: row.values[name] for name in features}
+    stored = row.values  # noqa: PD011  no frame
+    values = {name: stored[name] for name in features}
     state = row.state if with_state else None
     return OnlineRow(values, row.event_timestamp, row.source_topic, row.source_partition, row.source_offset, state)
 

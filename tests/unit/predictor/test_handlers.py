@@ -1,6 +1,7 @@
 """What the core promises, whatever the transport."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,18 +27,18 @@ from runtime.errors import (
 )
 
 
-async def one(request, parts):
+async def one(request: Any, parts: Any):
     [outcome] = await predict([request], parts)
     return outcome
 
 
-async def answered(request, parts) -> Answer:
+async def answered(request: Any, parts: Any) -> Answer:
     outcome = await one(request, parts)
     assert isinstance(outcome, Answer), outcome
     return outcome
 
 
-async def test_a_known_person_is_answered_from_stored_features(parts, reader, make_model, classifier):
+async def test_a_known_person_is_answered_from_stored_features(parts: Any, reader: Any, make_model: Any, classifier: Any):
     answer = await answered(PredictionRequest(person_id="p1"), parts)
     stored = reader.rows["p1"]
     expected = make_model(classifier).score({name: [stored.values[name]] for name in FEATURE_NAMES})[0]
@@ -50,21 +51,21 @@ async def test_a_known_person_is_answered_from_stored_features(parts, reader, ma
     assert (origin.source_topic, origin.source_partition, origin.source_offset) == ("person.records", 2, 11)
 
 
-async def test_inputs_without_a_value_are_named(parts):
+async def test_inputs_without_a_value_are_named(parts: Any):
     answer = await answered(PredictionRequest(person_id="p1"), parts)
     assert "water_intake" in answer.origin.defaults_used
     assert "weight_kg" not in answer.origin.defaults_used
     assert set(answer.origin.defaults_used) == {name for name, value in answer.inputs.items() if value is None}
 
 
-async def test_only_inputs_of_the_model_are_reported(parts, models, make_model, classifier):
+async def test_only_inputs_of_the_model_are_reported(parts: Any, models: Any, make_model: Any, classifier: Any):
     models.by_alias["champion"] = make_model(classifier, inputs=("weight_kg", "water_intake"))
     answer = await answered(PredictionRequest(person_id="p1"), parts)
     assert answer.inputs == {"weight_kg": 71.0, "water_intake": None}
     assert answer.origin.defaults_used == ("water_intake",)
 
 
-async def test_an_inline_record_has_the_features_that_the_stream_would_give_it(parts, record, now):
+async def test_an_inline_record_has_the_features_that_the_stream_would_give_it(parts: Any, record: dict[str, object], now: Any):
     answer = await answered(PredictionRequest(record=record), parts)
     parsed = resolve_time(parse_record({"person_id": "anyone", **record}).record, now)
     expected = inline_row(parsed, None)
@@ -74,14 +75,14 @@ async def test_an_inline_record_has_the_features_that_the_stream_would_give_it(p
     assert answer.origin.event_timestamp == now
 
 
-async def test_an_inline_record_of_nobody_reads_nothing(parts, reader, record):
+async def test_an_inline_record_of_nobody_reads_nothing(parts: Any, reader: Any, record: dict[str, object]):
     """Promise: the person that stands in for nobody is never looked up, so predictions of records go on without Redis."""
     reader.down = True
     await answered(PredictionRequest(record=record), parts)
     assert reader.reads == []
 
 
-async def test_a_record_over_a_known_person_merges_attributes_and_folds_on_the_stored_state(parts, now):
+async def test_a_record_over_a_known_person_merges_attributes_and_folds_on_the_stored_state(parts: Any, now: Any):
     request = PredictionRequest(person_id="p1", record={"weight_kg": 75.0})
     answer = await answered(request, parts)
     assert answer.inputs["height_m"] == 1.7
@@ -93,13 +94,13 @@ async def test_a_record_over_a_known_person_merges_attributes_and_folds_on_the_s
     assert answer.origin.source_offset == 11
 
 
-async def test_nothing_of_an_inline_record_is_stored(parts, reader):
+async def test_nothing_of_an_inline_record_is_stored(parts: Any, reader: Any):
     before = dict(reader.rows)
     await answered(PredictionRequest(person_id="p1", record={"weight_kg": 75.0}), parts)
     assert reader.rows == before
 
 
-async def test_a_record_that_names_its_person_is_folded_but_not_filled_up(parts, record):
+async def test_a_record_that_names_its_person_is_folded_but_not_filled_up(parts: Any, record: dict[str, object]):
     """Promise: a record alone is judged as if it had been published; what it leaves out is missing, not stored values."""
     del record["transport"]
     answer = await answered(PredictionRequest(record={"person_id": "p1", **record}), parts)
@@ -108,65 +109,65 @@ async def test_a_record_that_names_its_person_is_folded_but_not_filled_up(parts,
     assert answer.inputs["transport"] is None
 
 
-async def test_a_whole_record_of_an_unknown_person_starts_from_nothing(parts, record):
+async def test_a_whole_record_of_an_unknown_person_starts_from_nothing(parts: Any, record: dict[str, object]):
     answer = await answered(PredictionRequest(person_id="new", record=record), parts)
     assert answer.inputs["records_seen"] == 1
     assert answer.origin.source_topic is None
 
 
-async def test_a_partial_record_of_an_unknown_person_names_what_is_missing(parts):
+async def test_a_partial_record_of_an_unknown_person_names_what_is_missing(parts: Any):
     error = await one(PredictionRequest(person_id="new", record={"weight_kg": 75.0}), parts)
     assert isinstance(error, RecordRejected)
     assert set(error.failed_fields) == {"gender", "age_years", "height_m"}
 
 
-async def test_every_violated_field_of_a_record_is_named(parts, record):
+async def test_every_violated_field_of_a_record_is_named(parts: Any, record: dict[str, object]):
     error = await one(PredictionRequest(record=record | {"age_years": 400.0, "transport": "Rocket"}), parts)
     assert isinstance(error, RecordRejected)
     assert set(error.failed_fields) == {"age_years", "transport"}
 
 
-async def test_a_record_from_the_future_is_refused(parts, record, now):
+async def test_a_record_from_the_future_is_refused(parts: Any, record: dict[str, object], now: Any):
     error = await one(PredictionRequest(record=record | {"event_timestamp": now + timedelta(hours=1)}), parts)
     assert isinstance(error, RecordRejected)
     assert error.failed_fields == ("event_timestamp",)
 
 
-async def test_an_unknown_person_is_not_found(parts):
+async def test_an_unknown_person_is_not_found(parts: Any):
     assert isinstance(await one(PredictionRequest(person_id="nobody"), parts), UnknownPerson)
 
 
 @pytest.mark.parametrize(("limit", "stale"), [(None, False), (3600, False), (3599.999999, True), (0, True)])
-async def test_features_older_than_the_limit_are_refused(parts, limit, stale):
+async def test_features_older_than_the_limit_are_refused(parts: Any, limit: Any, stale: Any):
     age = None if limit is None else timedelta(seconds=limit)
     outcome = await one(PredictionRequest(person_id="p1", max_feature_age=age), parts)
     assert isinstance(outcome, StaleFeatures) is stale
 
 
-async def test_stored_attributes_under_a_record_must_be_young_enough_too(parts):
+async def test_stored_attributes_under_a_record_must_be_young_enough_too(parts: Any):
     request = PredictionRequest(person_id="p1", record={"weight_kg": 75.0}, max_feature_age=timedelta(minutes=1))
     assert isinstance(await one(request, parts), StaleFeatures)
 
 
-async def test_without_the_store_a_person_is_unavailable(parts, reader):
+async def test_without_the_store_a_person_is_unavailable(parts: Any, reader: Any):
     reader.down = True
     assert isinstance(await one(PredictionRequest(person_id="p1"), parts), Unavailable)
 
 
 @pytest.mark.parametrize("error", [Unavailable("model", "none yet"), UnknownModel("x"), ModelRefused("bad")])
-async def test_a_model_that_cannot_be_had_is_the_error_of_the_request(parts, models, error):
+async def test_a_model_that_cannot_be_had_is_the_error_of_the_request(parts: Any, models: Any, error: HabitusError):
     models.by_alias["champion"] = error
     assert await one(PredictionRequest(person_id="p1"), parts) is error
 
 
-async def test_the_alias_asked_for_answers(parts, models, make_model, make_classifier):
+async def test_the_alias_asked_for_answers(parts: Any, models: Any, make_model: Any, make_classifier: Any):
     models.by_alias["challenger"] = make_model(make_classifier(0.25), version="2")
     answer = await answered(PredictionRequest(person_id="p1", model_alias="challenger"), parts)
     assert (answer.serving.model.version, answer.serving.alias) == ("2", "challenger")
     assert answer.probabilities[LEVELS[0]] == 0.25
 
 
-async def test_a_request_id_is_echoed_or_made(parts):
+async def test_a_request_id_is_echoed_or_made(parts: Any):
     assert (await answered(PredictionRequest(person_id="p1", request_id="r-7"), parts)).request_id == "r-7"
     made = {(await answered(PredictionRequest(person_id="p1"), parts)).request_id for _ in range(3)}
     assert len(made) == 3
@@ -186,13 +187,13 @@ async def test_a_request_id_is_echoed_or_made(parts):
         (PredictionRequest(person_id="p1", max_feature_age=timedelta(seconds=-1)), "max_feature_age"),
     ],
 )
-def test_a_request_that_breaks_its_contract_names_the_field(request_, field):
+def test_a_request_that_breaks_its_contract_names_the_field(request_: Any, field: str):
     with pytest.raises(InvalidRequest) as caught:
         check(request_)
     assert [each.field for each in caught.value.violations] == [field]
 
 
-async def test_every_answer_is_logged_and_no_failure_is(parts, log, now):
+async def test_every_answer_is_logged_and_no_failure_is(parts: Any, log: Any, now: Any):
     await predict([PredictionRequest(person_id="p1", request_id="a"), PredictionRequest(person_id="nobody")], parts)
     [entry] = log.entries
     assert (entry.request_id, entry.person_id, entry.model_version, entry.model_alias) == ("a", "p1", "1", "champion")
@@ -201,7 +202,9 @@ async def test_every_answer_is_logged_and_no_failure_is(parts, log, now):
     assert parse_prediction(decode_value(entry.encode())) == entry
 
 
-async def test_a_batch_keeps_the_order_and_each_its_own_error(parts, reader, record, classifier):
+async def test_a_batch_keeps_the_order_and_each_its_own_error(
+    parts: Any, reader: Any, record: dict[str, object], classifier: Any
+):
     """Promise: one read and one model call for the whole batch, and errors stand where their requests stood."""
     before = len(classifier.calls)
     requests = [
@@ -222,13 +225,13 @@ async def test_a_batch_keeps_the_order_and_each_its_own_error(parts, reader, rec
     assert classifier.calls[before:] == [3]
 
 
-async def test_a_batch_without_the_store_still_answers_what_needs_none(parts, reader, record):
+async def test_a_batch_without_the_store_still_answers_what_needs_none(parts: Any, reader: Any, record: dict[str, object]):
     reader.down = True
     outcomes = await predict([PredictionRequest(person_id="p1"), PredictionRequest(record=record)], parts)
     assert [type(each) for each in outcomes] == [Unavailable, Answer]
 
 
-async def test_a_batch_of_two_aliases_answers_each_by_its_own(parts, models, make_model, make_classifier):
+async def test_a_batch_of_two_aliases_answers_each_by_its_own(parts: Any, models: Any, make_model: Any, make_classifier: Any):
     models.by_alias["challenger"] = make_model(make_classifier(0.25), version="2")
     aliases = ["champion", "challenger"] * LOOP_ROWS
     outcomes = await predict([PredictionRequest(person_id="p1", model_alias=alias) for alias in aliases], parts)
@@ -236,14 +239,14 @@ async def test_a_batch_of_two_aliases_answers_each_by_its_own(parts, models, mak
     assert [each.probabilities[LEVELS[0]] for each in outcomes] == [0.5, 0.25] * LOOP_ROWS
 
 
-async def test_a_batch_has_a_limit(parts):
+async def test_a_batch_has_a_limit(parts: Any):
     request = PredictionRequest(person_id="p1")
     assert len(await predict([request] * BATCH_LIMIT, parts)) == BATCH_LIMIT
     with pytest.raises(InvalidRequest):
         await predict([request] * (BATCH_LIMIT + 1), parts)
 
 
-async def test_no_requests_have_no_outcomes(parts):
+async def test_no_requests_have_no_outcomes(parts: Any):
     assert await predict([], parts) == []
 
 
@@ -251,14 +254,16 @@ REQUESTS = st.builds(
     PredictionRequest,
     person_id=st.sampled_from(["", "p1", "nobody", "no spaces"]),
     record=st.none()
-    | st.dictionaries(st.sampled_from(["gender", "age_years", "height_m", "weight_kg", "person_id", "x"]), st.just(1.5) | st.text()),
+    | st.dictionaries(
+        st.sampled_from(["gender", "age_years", "height_m", "weight_kg", "person_id", "x"]), st.just(1.5) | st.text()
+    ),
     model_alias=st.sampled_from(["champion", "none", "?"]),
 )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(requests=st.lists(REQUESTS, max_size=12))
-async def test_a_batch_answers_as_its_requests_would_alone(parts, requests):
+async def test_a_batch_answers_as_its_requests_would_alone(parts: Any, requests: Any):
     """Promise: what stands beside a request in a batch changes nothing for it."""
     together = await predict(requests, parts)
     alone = [await one(request, parts) for request in requests]
