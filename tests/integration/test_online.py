@@ -1,0 +1,241 @@
+"""The online store on a real Redis: Feast reads what we write, and the guards hold there."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from feast import FeatureStore, RepoConfig
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from feature_repo import layout
+from feature_repo.features import FEATURE_NAMES
+from feature_repo.history import History, OffsetRange
+from feature_repo.materialise import Located, materialise
+from feature_repo.online import OnlineReader, OnlineRow, OnlineWriter, connect, connect_async
+from feature_repo.online_store import connection_string
+from feature_repo.person import PersonRecord
+from feature_repo.schemas import PERSON_FEATURES
+from feature_repo.temporal import PersonState
+from feature_repo.views import VIEW, define
+from runtime.errors import Unavailable
+from runtime.settings import Settings
+from streams.verify import verify
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+TOPIC = "person.records"
+
+
+def located(offset: int, person_id: str = "ann", hours: int = 0, weight_kg: float = 81.0, **fields: Any) -> Located:
+    record = PersonRecord(
+        person_id=person_id,
+        event_timestamp=NOON + timedelta(hours=hours),
+        gender="Male",
+        age_years=40,
+        height_m=1.8,
+        weight_kg=weight_kg,
+        **fields,
+    )
+    return Located(record, TOPIC, 2, offset, NOON)
+
+
+@pytest.fixture
+def settings(redis_url: str, settings_for: Callable[..., Settings]) -> Settings:
+    return settings_for(Settings)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Redis]:
+    with connect(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def writer(client: Redis, settings: Settings) -> OnlineWriter:
+    return OnlineWriter(client, settings.project)
+
+
+def read(settings: Settings, *person_ids: str, project: str | None = None) -> list[OnlineRow | None]:
+    """Rows with all features and states, through the predictor's reader."""
+
+    async def ask() -> list[OnlineRow | None]:
+        client = connect_async(settings)
+        try:
+            return await OnlineReader(client, project or settings.project).read(person_ids, FEATURE_NAMES, with_state=True)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(ask())
+
+
+@contextmanager
+def stock_feast(settings: Settings, folder: Path) -> Iterator[FeatureStore]:
+    """Feast with its own Redis store, knowing nothing of us but the definitions."""
+    store = FeatureStore(
+        config=RepoConfig(
+            project=settings.project,
+            provider="local",
+            registry=str(folder / "stock.db"),
+            online_store={"type": "redis", "connection_string": connection_string(settings.redis_url.get_secret_value())},
+            offline_store={"type": "duckdb"},
+            entity_key_serialization_version=3,
+            repo_path=folder,
+        )
+    )
+    store.apply(define(settings.offline_path).objects())
+    yield store
+
+
+def test_stock_feast_reads_what_we_write(writer: OnlineWriter, settings: Settings, tmp_path: Path) -> None:
+    """Promise: every type of feature, nulls included, reads back through Feast's own online store."""
+    rows, states = materialise([located(0), located(1, hours=1, weight_kg=82, smokes=True, transport="Bike")], {})
+    writer.apply(rows, states)
+    with stock_feast(settings, tmp_path) as store:
+        answer = store.get_online_features(
+            features=[f"{VIEW}:{name}" for name in FEATURE_NAMES],
+            entity_rows=[{"person_id": "ann"}, {"person_id": "nobody"}],
+        ).to_dict()
+    expected = rows.to_pylist()[1]
+    assert {name: answer[name][0] for name in FEATURE_NAMES} == {name: expected[name] for name in FEATURE_NAMES}
+    assert {answer[name][1] for name in FEATURE_NAMES} == {None}
+
+
+def test_we_read_what_stock_feast_reads(writer: OnlineWriter, settings: Settings) -> None:
+    rows, states = materialise([located(5, smokes=False)], {})
+    writer.apply(rows, states)
+    found, missing = read(settings, "ann", "nobody")
+    assert missing is None
+    assert found is not None
+    expected = rows.to_pylist()[0]
+    assert found.values == {name: expected[name] for name in FEATURE_NAMES}
+    assert (found.event_timestamp, found.source_topic, found.source_partition, found.source_offset) == (NOON, TOPIC, 2, 5)
+    assert found.state == states["ann"] == writer.states(["ann"])["ann"]
+
+
+def test_an_older_row_changes_the_state_but_not_the_row(writer: OnlineWriter, settings: Settings) -> None:
+    """Promise: online never goes back in event time, yet a late record is remembered."""
+    newest, states = materialise([located(0, hours=5, weight_kg=90)], {})
+    writer.apply(newest, states)
+    late, states = materialise([located(1, hours=1, weight_kg=70)], states)
+    writer.apply(late, states)
+    (found,) = read(settings, "ann")
+    assert found is not None
+    assert (found.values["weight_kg"], found.source_offset) == (90, 0)
+    assert found.state is not None
+    assert (found.state.records_seen, found.state.offset) == (2, 1)
+
+
+def test_an_equal_event_time_replaces_the_row(writer: OnlineWriter, settings: Settings) -> None:
+    rows, states = materialise([located(0, weight_kg=90), located(1, weight_kg=70)], {})
+    for cut in (rows.slice(0, 1), rows.slice(1, 1)):
+        writer.apply(cut, states)
+    (found,) = read(settings, "ann")
+    assert found is not None
+    assert (found.values["weight_kg"], found.source_offset) == (70, 1)
+
+
+LOG = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.integers(40, 90)), min_size=1, max_size=12)
+
+
+@given(drawn=LOG, again=st.lists(st.tuples(st.integers(0, 11), st.integers(1, 12)), max_size=6))
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_applying_again_out_of_order_or_in_other_cuts_changes_nothing(
+    client: Redis, settings: Settings, drawn: list[tuple[str, int, int]], again: list[tuple[int, int]]
+) -> None:
+    """Promise: whatever stretches of the log are applied again, in whatever order, Redis holds what applying it once gives."""
+    log = [located(number, each[0], each[1], float(each[2])) for number, each in enumerate(drawn)]
+    project = f"{settings.project}.{client.incr(settings.project)}"
+    writer = OnlineWriter(client, project)
+    rows, states = materialise(log, {})
+    writer.apply(rows, states)
+    once = read(settings, *"abc", project=project)
+    for start, length in again:
+        if log[start : start + length]:
+            part = rows.slice(start, length)
+            held = materialise(log[: start + length], {})[1]
+            writer.apply(part, held)
+    assert read(settings, *"abc", project=project) == once
+
+
+def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Settings) -> None:
+    rows, states = materialise([located(9, hours=5, weight_kg=90)], {})
+    OnlineWriter(client, settings.project).apply(rows, states)
+    OnlineWriter(client, settings.project).set_watermark(TOPIC, 2, 9)
+    rebuilt = OnlineWriter(client, settings.project, epoch=1)
+    assert (rebuilt.states(["ann"]), rebuilt.watermark(TOPIC, 2)) == ({}, None)
+    rows, states = materialise([located(0, weight_kg=70)], {"ann": PersonState(epoch=1)})
+    rebuilt.apply(rows, states)
+    (found,) = read(settings, "ann")
+    assert found is not None
+    assert (found.values["weight_kg"], found.source_offset) == (70, 0)
+
+
+def test_a_watermark_is_kept_a_shard(writer: OnlineWriter) -> None:
+    assert writer.watermark(TOPIC, 2) is None
+    writer.set_watermark(TOPIC, 2, 41)
+    assert (writer.watermark(TOPIC, 2), writer.watermark(TOPIC, 3)) == (41, None)
+
+
+def test_a_redis_that_may_evict_is_refused(client: Redis, writer: OnlineWriter) -> None:
+    writer.refuse_eviction()
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(Unavailable, match="set it to noeviction"):
+            writer.refuse_eviction()
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Settings]) -> None:
+    away = settings_for(Settings, redis_url="redis://127.0.0.1:1/0")
+    writer = OnlineWriter(connect(away), "x")
+    rows, states = materialise([located(0)], {})
+    for call in (
+        lambda: writer.states(["ann"]),
+        lambda: writer.apply(rows, states),
+        lambda: writer.watermark(TOPIC, 0),
+        lambda: writer.set_watermark(TOPIC, 0, 1),
+        writer.refuse_eviction,
+    ):
+        with pytest.raises(Unavailable, match="redis"):
+            call()
+
+
+@pytest.fixture
+def kept(writer: OnlineWriter, settings: Settings) -> pa.Table:
+    """Thirty persons in history and online store."""
+    rows, states = materialise([located(number, f"p{number}") for number in range(30)], {})
+    History(settings.offline_path, PERSON_FEATURES).append(rows, OffsetRange(TOPIC, 2, 0, 29), NOON)
+    writer.apply(rows, states)
+    return rows
+
+
+def test_verify_finds_no_difference_where_there_is_none(kept: pa.Table, settings: Settings) -> None:
+    report = asyncio.run(verify(settings))
+    assert (report.checked, report.holds) == (30, True)
+    assert asyncio.run(verify(settings, sample=7)).checked == 7
+
+
+async def no_pause(_: float) -> None:
+    """Look again at once."""
+
+
+def test_verify_finds_a_planted_difference_of_each_kind(
+    kept: pa.Table, client: Redis, writer: OnlineWriter, settings: Settings
+) -> None:
+    project = settings.project
+    client.hset(layout.entity_key("p1", project), layout.FIELDS["bmi"], layout.encode_value("bmi", 99.0))  # type: ignore[arg-type]
+    client.delete(layout.entity_key("p2", project))
+    client.copy(layout.entity_key("p3", project), layout.entity_key("stranger", project))
+    client.copy(layout.entity_key("p3", project), layout.entity_key("stranger", f"other{project}"))
+    report = asyncio.run(verify(settings, sleep=no_pause))
+    assert (report.checked, report.mismatched, report.missing, report.extra) == (30, 1, 1, 1)
+    assert "p1: bmi is 99.0 online, 25.0 in the history" in report.examples
+    assert {"p2: not online", "stranger: online, but not in the history"} < set(report.examples)
