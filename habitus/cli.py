@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from habitus.commands import data, demo, dlq, drift, evaluate, models, predict, replay, report, stack, train, verify
 from runtime.errors import HabitusError
+from runtime.logs import hush_warnings
 
 # Each has `register(app)`; the order here is the order in `habitus --help`.
 COMMANDS: tuple[ModuleType, ...] = (stack, demo, data, replay, train, models, verify, dlq, predict, evaluate, drift, report)
@@ -32,6 +33,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command that `sys.argv` names and exit with its code; an expected failure says what to do next."""
+    hush_warnings()
     try:
         app()
     except HabitusError as error:

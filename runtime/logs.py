@@ -23,12 +23,23 @@ class _ToLoguru(logging.Handler):
         logger.opt(depth=depth, exception=record.exc_info).log(level, "{}", record.getMessage())
 
 
+def hush_warnings() -> None:
+    """Keep libraries' warnings, deprecations mostly, from people; `python -W` or PYTHONWARNINGS shows them.
+
+    Filters would not do: Feast and others put theirs in front when they are imported.
+    """
+    if not sys.warnoptions:
+        logging.captureWarnings(capture=True)
+        logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
 def configure_logs(service: str, settings: Settings) -> None:
     """Log to standard error from now on, each line bound to `service`; called once, in bootstrap."""
     as_json = settings.log_format == "json"
     logger.configure(extra={"service": service})
     logger.remove()
     logger.add(sys.stderr, level=settings.log_level, format=_TEXT, serialize=as_json, backtrace=False, diagnose=False)
+    hush_warnings()
     logging.basicConfig(handlers=[_ToLoguru()], level=logging.INFO, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -17,7 +17,10 @@ from runtime.settings import Settings
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+# What MLflow says by itself belongs to no log of ours: progress bars, links to runs, waiting for versions.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from mlflow import MlflowClient, artifacts, set_registry_uri, set_tracking_uri
 from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
