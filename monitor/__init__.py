@@ -4,7 +4,7 @@
 `window`       one tumbling window: integer counts that merge exactly
 `progress`     what survives a restart: source offsets seen, the champion, the windows to stay quiet for
 `comparison`   a window against the reference: effect size, test, verdict a feature; uses one algorithm a file:
-               `chi_square` · `absence` · `holm` · `psi`; `words` says it in a sentence
+               `chi_square` · `rank_sum` · `absence` · `holm` · `psi`; `words` says it in a sentence
 `performance`  predictions joined with labels that came later
 `adapters/`    Kafka, the registry, the history
 `reports/`     the four Evidently reports

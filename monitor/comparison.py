@@ -11,8 +11,9 @@ from monitor.absence import absence
 from monitor.chi_square import Outcome, chi_square
 from monitor.holm import holm
 from monitor.psi import expected_psi, psi
+from monitor.rank_sum import rank_sum
 
-SHAPE, ABSENCE = "chi-square", "fisher-absence"
+SHAPE, PLACE, ABSENCE = "chi-square", "rank-sum", "fisher-absence"
 _ABSENT = 2  # the last two bins of a histogram: unseen categories, missing values
 
 
@@ -31,7 +32,7 @@ class Rule:
 class Verdict:
     """One attribute's window against its reference.
 
-    `test` is SHAPE or ABSENCE and `statistic` its own. `psi` is the index less what it is on average without drift, about 0.
+    `test` is SHAPE, PLACE or ABSENCE and `statistic` its own. `psi` is the index less its average without drift.
     `p_value` is adjusted for all attributes, so that it compares with the rule's level directly.
     """
 
@@ -60,9 +61,16 @@ def _verdict(feature: FeatureReference, window: Counts, test: str, result: Outco
 
 
 def _tested(feature: FeatureReference, window: Counts) -> tuple[str, Outcome]:
-    """The more telling of two tests (p-values doubled for that): the shape of what is there, the share of what is not."""
+    """The most telling test of a feature, its p-value multiplied by how many were asked (Bonferroni)."""
+    outcomes = _outcomes(feature, window)
+    name = min(outcomes, key=lambda test: outcomes[test].p_value)
+    return name, Outcome(outcomes[name].statistic, min(1.0, len(outcomes) * outcomes[name].p_value))
+
+
+def _outcomes(feature: FeatureReference, window: Counts) -> dict[str, Outcome]:
+    """The shape and, for numbers, the place of the values that are there; the share of those that are not."""
     reference = feature.histogram
-    shape = chi_square(reference[:-_ABSENT], window[:-_ABSENT])
     gone = absence(int(reference[-_ABSENT:].sum()), int(reference.sum()), int(window[-_ABSENT:].sum()), int(window.sum()))
-    name, result = min(((SHAPE, shape), (ABSENCE, gone)), key=lambda pair: pair[1].p_value)
-    return name, Outcome(result.statistic, min(1.0, 2 * result.p_value))
+    present, now = reference[:-_ABSENT], window[:-_ABSENT]
+    outcomes = {SHAPE: chi_square(present, now), ABSENCE: gone}
+    return outcomes if feature.is_category else outcomes | {PLACE: rank_sum(present, now)}
