@@ -171,3 +171,13 @@ def open_shop(settings_for: Callable[..., Any]) -> Callable[..., Shop]:
         return Shop(workshop, registry, announcer, models, history)
 
     return make
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+@pytest.fixture
+def announcer() -> FakeAnnouncer:
+    return FakeAnnouncer()

@@ -75,5 +75,5 @@ def test_too_few_rows_say_how_many_are_needed() -> None:
 
 def test_a_missing_level_is_named() -> None:
     rows = pd.DataFrame({"obesity_level": [*LEVELS[1:], *LEVELS[1:]]})
-    with pytest.raises(NotEnoughData, match="there are Insufficient_Weight: 0$"):
+    with pytest.raises(NotEnoughData, match=r"there are Insufficient_Weight: 0$"):
         require_enough(rows, least=1, folds=2)
