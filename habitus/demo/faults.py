@@ -14,7 +14,25 @@ from runtime.kafka import partition_for, producer
 from streams.adapters.kafka import read_dead_letters
 
 _ACK_WITHIN_S = 30.0
-_GOOD = {"gender": "Female", "age_years": 31, "height_m": 1.68, "weight_kg": 62.5, "water_intake": 2}
+# Complete, as the history's records are: were answers missing here, the monitor would rightly call that a drift.
+_GOOD = {
+    "gender": "Female",
+    "age_years": 31,
+    "height_m": 1.68,
+    "weight_kg": 62.5,
+    "family_history_overweight": "yes",
+    "high_caloric_food": "yes",
+    "vegetable_frequency": 2,
+    "main_meals_per_day": 3,
+    "snacking_frequency": "Sometimes",
+    "smokes": "no",
+    "water_intake": 2,
+    "monitors_calories": "no",
+    "physical_activity_frequency": 1,
+    "technology_use": 1,
+    "alcohol_frequency": "Sometimes",
+    "transport": "Walking",
+}
 
 
 @dataclass(frozen=True)
