@@ -7,6 +7,7 @@ the process.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = 2.0
 REBALANCE_TIMEOUT_S = 8.0
 COMMIT_INTERVAL_S = 1.0
+HAND_OVER_WITHIN_S = 5.0
 MS_PER_S = 1000
 
 
@@ -46,16 +48,18 @@ def make_app(settings: StreamsSettings, shelf: Shelf) -> faust.App:
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # Faust is untyped
     async def assigned(_: faust.App, assigned: set[Any], **_kwargs: Any) -> None:
-        logger.info("assigned: {}", sorted(str(_shard(each)) for each in assigned))
+        shards = {_shard(each) for each in assigned}
+        logger.info("assigned: {}", ", ".join(sorted(map(str, shards))))
         for path in paths:
-            path.shards.forget([_shard(each) for each in assigned])
+            path.take_over(shards)
         # Not awaited: the group must not wait while a store is caught up. The first batch waits, for the same lock.
-        app.add_future(records.recover([_shard(each) for each in assigned]))
+        app.add_future(records.recover())
 
-    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]  # Faust is untyped
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def revoked(_: faust.App, revoked: set[Any], **_kwargs: Any) -> None:
-        for path in paths:
-            path.shards.forget([_shard(each) for each in revoked])
+        shards = {_shard(each) for each in revoked}
+        await asyncio.gather(*(path.hand_over(shards) for path in paths))
+        await app.consumer.commit()
 
     return app
 
@@ -69,6 +73,7 @@ class _Path:
         self._app = app
         self._handler = handler
         self._shelf = shelf
+        self._owned: set[Shard] = set()
         self._one_at_a_time = asyncio.Lock()
 
     async def handle(self, events: Sequence[Any]) -> None:
@@ -79,16 +84,34 @@ class _Path:
                 messages = [_message(each.message) for each in current]
                 self._log(messages, await asyncio.to_thread(self._handler, messages, self._shelf, self.shards))
         for event in current:
-            if self._is_current(event):
+            if self._is_fresh(event):
                 event.ack()
 
-    async def recover(self, shards: Sequence[Shard]) -> None:
-        """Catch up the online store with those of `shards` that are of this topic."""
+    def take_over(self, shards: Iterable[Shard]) -> None:
+        """From now on those of `shards` that are of this topic are handled, whatever another worker did to them before."""
+        self._owned = {each for each in shards if each.topic == self.topic}
+        self.shards.forget(self._owned)
+
+    async def hand_over(self, shards: set[Shard]) -> None:
+        """Handle `shards` no more; returns when the batch in hand is done, so that their next owner finds it in the history.
+
+        Waits HAND_OVER_WITHIN_S at most: the group goes on without us, and of two owners one stops.
+        """
+        self._owned -= shards
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_WITHIN_S), self._one_at_a_time:
+                self.shards.forget(shards)
+
+    async def recover(self) -> None:
+        """Catch up the online store with the shards that are owned."""
         async with self._one_at_a_time:
-            await asyncio.to_thread(recover, [each for each in shards if each.topic == self.topic], self._shelf, self.shards)
+            await asyncio.to_thread(recover, sorted(self._owned, key=str), self._shelf, self.shards)
 
     def _is_current(self, event: Any) -> bool:
-        """Whether the event was delivered by the present assignment; after a rebalance its successor may come first."""
+        """Whether the event's shard is still ours and it was delivered since it is: else its successor may come before it."""
+        return self._is_fresh(event) and Shard(event.message.topic, event.message.partition) in self._owned
+
+    def _is_fresh(self, event: Any) -> bool:
         return bool(event.message.generation_id == self._app.consumer_generation_id)
 
     def _log(self, messages: Sequence[Message], applied: Applied) -> None:
