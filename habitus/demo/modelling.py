@@ -88,7 +88,7 @@ def await_version(stage: Stage, version: str) -> GetVersionResponse:
 
     def served() -> GetVersionResponse | None:
         with _channel(stage) as channel:
-            found = _answered(lambda: PredictorStub(channel).GetVersion(GetVersionRequest(), timeout=_ANSWER_WITHIN_S))
+            found = _answered(lambda: _stub(channel).GetVersion(GetVersionRequest(), timeout=_ANSWER_WITHIN_S))
         return found if found.model.version == version else None
 
     return until(stage.narrator, f"the predictor to serve version {version}", served, deadline_s=_SERVED_WITHIN_S)
@@ -99,14 +99,15 @@ def _chosen(stage: Stage) -> pd.DataFrame:
     history = stage.features().scan().to_pandas()
     newest = history.sort_values(["event_timestamp", "source_offset"]).drop_duplicates("person_id", keep="last")
     places = newest["person_id"].map(person_hash).sort_values().index
-    return newest.loc[places[:ASKED]].reset_index(drop=True)
+    chosen: pd.DataFrame = newest.loc[places[:ASKED]].reset_index(drop=True)
+    return chosen
 
 
 def ask(stage: Stage, persons: list[str]) -> list[PredictResponse]:
     """The predictor's answers for `persons`, in their order. Raises `Unavailable`."""
     batch = PredictBatchRequest(requests=[PredictRequest(person_id=person) for person in persons])
     with _channel(stage) as channel:
-        results = _answered(lambda: PredictorStub(channel).PredictBatch(batch, timeout=_ANSWER_WITHIN_S)).results
+        results = _answered(lambda: _stub(channel).PredictBatch(batch, timeout=_ANSWER_WITHIN_S)).results
     return [result.response for result in results]
 
 
@@ -125,6 +126,10 @@ def _by_mlflow(stage: Stage, rows: pd.DataFrame, inputs: list[str]) -> "np.ndarr
 
 def _channel(stage: Stage) -> grpc.Channel:
     return grpc.insecure_channel(PredictorSettings(home=stage.settings.home).predictor_address)
+
+
+def _stub(channel: grpc.Channel) -> PredictorStub:
+    return PredictorStub(channel)  # type: ignore[no-untyped-call]  # generated code has no types
 
 
 def _answered(call: Callable[[], T]) -> T:
