@@ -1,7 +1,7 @@
 """Real servers for the tests, and settings that point at them.
 
 Kafka, Redis and MLflow start when the first test asks for them, once a session, through the same `habitus.stack` that
-`habitus up` uses. They end with the session, also if it is killed.
+`habitus up` uses, or in containers (`containers.py`). They end with the session, also if it is killed.
 """
 
 import os
@@ -18,16 +18,18 @@ from habitus.stack.home import Home
 from habitus.stack.lifecycle import Stack
 from habitus.stack.ports import USUAL
 from runtime.settings import Settings
+from tests import containers
 
 S = TypeVar("S", bound=Settings)
 SettingsFor = Callable[..., Settings]
 
+_KEPT = {"HABITUS_CACHE", "HABITUS_DATA", "HABITUS_TEST_CONTAINERS"}
 _FOLDER_MARKS = {"integration": "integration", "e2e": "e2e"}
 
 
 def pytest_configure() -> None:
     """No test may reach the developer's own stack: his addresses are not the tests' defaults."""
-    for name in [each for each in os.environ if each.startswith("HABITUS_") and each not in {"HABITUS_CACHE", "HABITUS_DATA"}]:
+    for name in [each for each in os.environ if each.startswith("HABITUS_") and each not in _KEPT]:
         del os.environ[name]
     os.environ["HABITUS_HOME"] = str(Path(tempfile.gettempdir()) / "habitus-tests-use-no-default-home")
 
@@ -50,15 +52,23 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(stack: Stack) -> str:
+def kafka_bootstrap(stack: Stack) -> Iterator[str]:
     """host:port of a Kafka that runs for the whole session."""
-    return stack.up(["kafka"]).addresses["kafka"]
+    if containers.wanted():
+        with containers.kafka() as address:
+            yield address
+    else:
+        yield stack.up(["kafka"]).addresses["kafka"]
 
 
 @pytest.fixture(scope="session")
-def redis_url(stack: Stack) -> str:
+def redis_url(stack: Stack) -> Iterator[str]:
     """URL of a Redis that runs for the whole session."""
-    return stack.up(["redis"]).addresses["redis"]
+    if containers.wanted():
+        with containers.redis() as address:
+            yield address
+    else:
+        yield stack.up(["redis"]).addresses["redis"]
 
 
 @pytest.fixture(scope="session")
