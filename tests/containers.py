@@ -19,7 +19,7 @@ def wanted() -> bool:
 @contextmanager
 def kafka() -> Iterator[str]:
     """host:port of a Kafka in a container."""
-    from testcontainers.kafka import KafkaContainer
+    from testcontainers.kafka import KafkaContainer  # noqa: PLC0415  only where it is wanted
 
     with KafkaContainer(KAFKA_IMAGE).with_kraft().with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false") as container:
         yield container.get_bootstrap_server()
@@ -28,7 +28,7 @@ def kafka() -> Iterator[str]:
 @contextmanager
 def redis() -> Iterator[str]:
     """URL of a Redis in a container."""
-    from testcontainers.redis import RedisContainer
+    from testcontainers.redis import RedisContainer  # noqa: PLC0415  as above
 
     with RedisContainer(REDIS_IMAGE) as container:
         yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(container.port)}/0"
