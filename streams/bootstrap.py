@@ -60,6 +60,7 @@ def make_shelf(settings: StreamsSettings) -> Shelf:
 
 def _run(app: faust.App) -> NoReturn:
     worker = _Worker(app, quiet=True, loglevel="WARN", override_logging=False, redirect_stdouts=False)
+    worker.spinner = None  # it would draw into the log file
     logger.info("worker starts as a member of the group {}", app.conf.id)
     try:
         worker.execute_from_commandline()
