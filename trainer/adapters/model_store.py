@@ -15,6 +15,7 @@ import mlflow.sklearn
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.metrics import ConfusionMatrixDisplay
@@ -42,7 +43,7 @@ class ModelStore:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._uri = settings.mlflow_uri
-        self._history = settings.offline_path.as_uri()
+        self._history = LocalArtifactDatasetSource(settings.offline_path.as_uri())
         self._registry = registry
 
     def register(self, candidate: Candidate, facts: dict[str, str]) -> ModelVersion:
