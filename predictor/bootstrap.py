@@ -81,4 +81,4 @@ def _redis(settings: PredictorSettings) -> redis_asyncio.Redis:
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
     )
-    return redis_asyncio.Redis(connection_pool=pool)
+    return redis_asyncio.Redis.from_pool(pool)  # which closes with the client
