@@ -126,12 +126,13 @@ def _feature_reference(name: str, values: pd.Series) -> FeatureReference:
 
 
 def _inner_edges(values: pd.Series) -> tuple[float, ...]:
-    """Quantile edges of the present values; a heavy value (a flag, a whole number) has a bin of its own."""
+    """Quantile edges of the present values; a heavy value (a flag, a whole number) has a bin of its own, also at either end."""
     present = values.dropna().to_numpy(dtype=np.float64)
     if not present.size:
         return ()
     quantiles = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
     distinct, counts = np.unique(present, return_counts=True)
     heavy = distinct[counts >= present.size / BINS]
-    edges = np.unique(np.concatenate([quantiles, heavy, np.nextafter(heavy, np.inf)]))
-    return tuple(float(edge) for edge in edges if present.min() < edge <= present.max())
+    inner = quantiles[(quantiles > present.min()) & (quantiles <= present.max())]
+    edges = np.unique(np.concatenate([inner, heavy, np.nextafter(heavy, np.inf)]))
+    return tuple(float(edge) for edge in edges)

@@ -10,6 +10,7 @@ from feature_repo.reference import Counts, FeatureReference, Reference
 from monitor.comparison import ABSENCE, Verdict
 
 _ABSENT = 2  # the last two bins of a histogram: unseen categories, missing values
+_FLAG_NAMES = ("no", "yes")
 _NAMED = 3  # more features than these are counted, not told
 _SAME_MEDIAN = 0.005  # relative; a smaller step of the median is not what made the feature drift
 
@@ -64,17 +65,22 @@ def _describe_median(feature: FeatureReference, window: Counts) -> str:
 
 
 def _describe_share(feature: FeatureReference, window: Counts) -> str:
-    """The value whose share changed most."""
-    names = feature.categories or ("no", "yes")
-    before, after = (_shares(counts) for counts in (feature.histogram, window))
-    most = int(np.argmax(np.abs(after - before)))
-    name = names[most] if most < len(names) else "another value"
-    return f"{feature.name}: {name} {before[most]:.1%} -> {after[most]:.1%}"
+    """The category whose share changed most; of a flag, yes."""
+    names = feature.categories or _FLAG_NAMES
+    before, after = (_shares(_by_value(feature, counts)) for counts in (feature.histogram, window))
+    most = int(np.argmax(np.abs(after - before))) if feature.is_category else _FLAG_NAMES.index("yes")
+    return f"{feature.name}: {names[most]} {before[most]:.1%} -> {after[most]:.1%}"
 
 
-def _shares(counts: Counts) -> npt.NDArray[np.float64]:
-    present = counts[:-_ABSENT].astype(np.float64)
-    return np.asarray(present / max(present.sum(), 1.0))
+def _by_value(feature: FeatureReference, counts: Counts) -> Counts:
+    """Counts of the categories, or of a flag's two values, whatever bins lie around them."""
+    if feature.is_category:
+        return counts[:-_ABSENT]
+    return np.asarray(counts[np.searchsorted(np.asarray(feature.edges), (0.0, 1.0), side="right")])
+
+
+def _shares(present: Counts) -> npt.NDArray[np.float64]:
+    return np.asarray(present / max(int(present.sum()), 1))
 
 
 def _absent_share(counts: Counts) -> float:

@@ -89,7 +89,7 @@ def test_what_is_saved_reads_back_the_same(tmp_path: Path) -> None:
 def test_a_constant_or_absent_attribute_still_makes_a_reference() -> None:
     frame = people(100).assign(weight_kg=70.0, height_m=np.nan)
     found = {feature.name: feature for feature in built(frame).features}
-    assert found["weight_kg"].edges == ()
+    assert found["weight_kg"].edges == (70.0, np.nextafter(70.0, np.inf))
     assert found["height_m"].counts[-1] == 100
 
 

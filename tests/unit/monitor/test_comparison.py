@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo.reference import build_reference
 from monitor.champion import Champion
 from monitor.comparison import ABSENCE, Rule, compare
 from monitor.words import summarise
@@ -60,7 +61,20 @@ def test_a_share_that_moves_is_told_by_its_value(champion: Champion, population:
 def test_a_flag_is_told_as_yes_or_no(champion: Champion, population: Population) -> None:
     frame = population(1_000, seed=11)
     frame.loc[:149, "smokes"] = True
-    assert told(champion, frame).startswith(("smokes: yes", "smokes: no"))
+    frame.loc[:299, "family_history_overweight"] = False
+    family, smokes = sorted(told(champion, frame).split("; "))
+    assert family.startswith("family_history_overweight: yes 79.5% -> 55.9%")
+    assert smokes.startswith("smokes: yes 2.")
+
+
+def test_a_value_that_was_constant_and_changes_is_drift(champion: Champion, population: Population) -> None:
+    """Promise: a reference that knows one value alone still tells another one from it."""
+    known = population(1_000, seed=14).assign(smokes=False)
+    reference = build_reference(known, known["obesity_level"], known["event_timestamp"])
+    counts = reference.counts(population(1_000, seed=15).assign(smokes=lambda rows: rows.index % 5 == 0))
+    verdicts = compare(reference, counts, RULE)
+    assert "smokes" in [each.name for each in verdicts if each.drifted]
+    assert summarise(reference, counts, verdicts) == "smokes: yes 0.0% -> 20.0%"
 
 
 def test_a_trivial_effect_is_no_drift_however_sure(champion: Champion, population: Population) -> None:
