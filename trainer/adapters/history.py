@@ -3,6 +3,7 @@
 Place in the flow: the only reader of the history in the trainer.
 """
 
+import warnings
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,7 +73,10 @@ class FeastHistory:
 def _join(settings: Settings, labels: pd.DataFrame) -> pd.DataFrame:
     store = _store_with_definitions(settings)
     service = store.get_feature_service(FEATURE_SERVICE)
-    frame: pd.DataFrame = store.get_historical_features(entity_df=labels, features=service).to_df()
+    with warnings.catch_warnings():
+        # ibis 12 still calls DuckDB by the old name; Feast makes such warnings visible to every user.
+        warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
+        frame: pd.DataFrame = store.get_historical_features(entity_df=labels, features=service).to_df()
     return frame
 
 
