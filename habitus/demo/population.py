@@ -15,7 +15,7 @@ from habitus.data.sources import Population
 SOURCE = "demo"
 DRIFT = Shift(weight_scale=1.04)
 # Of a hundred persons: history, then those who come later on the faulty scale, then those kept for the last comparison.
-_HISTORY_SHARE, _DRIFTED_SHARE = 75, 19
+_HISTORY_SHARE, _DRIFTED_SHARE = 60, 33
 _HUNDRED = 100
 
 
