@@ -32,12 +32,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a model, given its rows. The defaults gave accuracy .9063 ± .0024 (10 folds, 17,644 published rows)."""
+    """All that decides a model, given its rows.
+
+    The defaults were chosen on five folds of the published training rows outside the gate: with 40 % of the columns for each
+    of 450 trees accuracy .9078 and log loss .2711, with all columns and 289 trees .9028 and .2787.
+    """
 
     features: tuple[str, ...] = ATTRIBUTES
     learning_rate: float = 0.03
     leaves: int = 20
-    rounds: int = 289
+    rounds: int = 450
+    columns_share: float = 0.4
     seed: int = 7
 
     def quick(self) -> "Recipe":
@@ -65,6 +70,7 @@ def build(recipe: Recipe) -> Pipeline:
         learning_rate=recipe.learning_rate,
         num_leaves=recipe.leaves,
         n_estimators=recipe.rounds,
+        colsample_bytree=recipe.columns_share,
         random_state=recipe.seed,
         n_jobs=ONE_THREAD,
         deterministic=True,
