@@ -24,5 +24,5 @@ def test_redis_never_evicts(redis_url: str) -> None:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
-def test_mlflow_has_an_empty_registry(mlflow_uri: str, settings_for: Callable[..., Settings]) -> None:
-    assert Registry(settings_for(Settings)).versions() == []
+def test_mlflow_answers_about_models_that_are_not_there(mlflow_uri: str, settings_for: Callable[..., Settings]) -> None:
+    assert Registry(settings_for(Settings), "no-such-model").versions() == []

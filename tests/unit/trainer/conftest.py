@@ -61,7 +61,7 @@ def make_rows() -> MakeRows:
 @pytest.fixture
 def recipe() -> Recipe:
     """A small model, quick to fit."""
-    return Recipe(rounds=20, learning_rate=0.3, leaves=7)
+    return Recipe(columns_share=1.0, rounds=20, learning_rate=0.3, leaves=7)
 
 
 class FakeRegistry:
