@@ -192,7 +192,10 @@ def resolve_time(record: PersonRecord, message_time: datetime) -> PersonRecord:
 
 def violations_of(error: ValidationError) -> list[Violation]:
     """Pydantic's findings as violations of fields."""
-    return [Violation(".".join(map(str, each["loc"])) or "record", each["msg"]) for each in error.errors(include_url=False)]
+    return [
+        Violation(".".join(map(str, each["loc"])) or "record", each["msg"].removeprefix("Value error, "))
+        for each in error.errors(include_url=False)
+    ]
 
 
 def _canonical(

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from runtime.settings import default_home
 
+_LOG_WIDTH = 120  # columns where nobody's terminal says how many there are
+
 
 def register(app: typer.Typer) -> None:
     """Add `demo` to `app`."""
@@ -38,5 +40,6 @@ def demo(
     os.environ["HABITUS_HOME"] = str(home)
     # What the libraries and our own code log belongs to the parts' logs, not into the story.
     logger.remove()
-    held = tell(home, Console(), keep=sys.stdout.isatty() if keep is None else keep)
+    console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
+    held = tell(home, console, keep=sys.stdout.isatty() if keep is None else keep)
     raise typer.Exit(0 if held else 1)

@@ -57,14 +57,7 @@ def rows(home: Path, run: Run) -> Path:
     file = home / "people.csv"
     run("data", "simulate", "--rows", ROWS, "--persons", PERSONS, "--seed", 5, "--out", file)
     run("up")
-    sent = json.loads(run("replay", file, "--json").stdout)
-    assert (sent["records"], sent["labels"]) == (ROWS, ROWS)
-
-    def drained() -> bool:
-        behind = json.loads(run("status", "--json").stdout)["lag"]
-        return all(behind[topic] == 0 for topic in TOPICS)
-
-    poll(drained, deadline_s=120, what="the stream to drain")
+    _replay(file, ROWS, run)
     return file
 
 
@@ -147,7 +140,11 @@ def test_a_report_is_a_page_and_json(kind: str, champion: dict[str, Any], home: 
     assert "<html" in page.read_text()[:5_000].lower()
 
 
-def test_drift_is_told_for_scripts(champion: dict[str, Any], run: Run):
+def test_drift_is_told_for_scripts(champion: dict[str, Any], home: Path, run: Run):
+    """Promise: records that came after the training are compared with it, attribute by attribute."""
+    later = home / "later.csv"
+    run("data", "simulate", "--rows", 600, "--persons", 600, "--stretch", "production", "--source", "later", "--out", later)
+    _replay(later, 600, run)
     found = json.loads(run("drift", "--window", 500, "--json").stdout)
     assert found["model_version"] == champion["version"]
     assert found["events"] == 500
@@ -165,6 +162,18 @@ def test_nothing_runs_after_down_and_the_data_stay(prediction: dict[str, Any], h
     assert found["missing"] == 0
     assert prediction
     assert (home / "stack" / "offline").exists()
+
+
+def _replay(file: Path, rows: int, run: Run) -> None:
+    """Publish a file and wait until the stream has worked it off."""
+    sent = json.loads(run("replay", file, "--json").stdout)
+    assert (sent["records"], sent["labels"]) == (rows, rows)
+
+    def drained() -> bool:
+        behind = json.loads(run("status", "--json").stdout)["lag"]
+        return all(behind[topic] == 0 for topic in TOPICS)
+
+    poll(drained, deadline_s=120, what="the stream to drain")
 
 
 def _a_person(rows: Path) -> str:
