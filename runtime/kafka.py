@@ -51,27 +51,32 @@ def partition_for(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
-    """Create what is missing; leaves existing topics as they are. Raises `Unavailable` if Kafka does not answer."""
+def admin(settings: Settings) -> KafkaAdminClient:
+    """An admin client, to be closed by who asked for it. Raises `Unavailable` if Kafka does not answer."""
     try:
-        admin = KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
+        return KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
     except KafkaError as error:
         raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
+
+
+def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Create what is missing; leaves existing topics as they are. Raises `Unavailable` if Kafka does not answer."""
+    client = admin(settings)
     try:
-        existing = set(admin.list_topics())
+        existing = set(client.list_topics())
         missing = [
             NewTopic(topic.name, topic.partitions, settings.replication_factor, topic_configs=topic.configs)
             for topic in topics
             if topic.name not in existing
         ]
         if missing:
-            admin.create_topics(missing)
+            client.create_topics(missing)
     except TopicAlreadyExistsError:
         pass  # another process made it between our look and our call
     except KafkaError as error:
         raise Unavailable("kafka", f"topics could not be created ({error})") from error
     finally:
-        admin.close()
+        client.close()
 
 
 def producer(settings: Settings, **overrides: Any) -> KafkaProducer:

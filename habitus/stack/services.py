@@ -5,13 +5,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
-
 from habitus.stack.endpoints import Endpoints, port_of
 from habitus.stack.home import Home
 from habitus.stack.parts import Part, always
-from runtime.kafka import client_options, ensure_topics
+from runtime.kafka import ensure_topics
+from runtime.liveness import is_consuming
 from runtime.settings import Settings
 from runtime.topics import Topics
 
@@ -29,7 +27,7 @@ def part(name: str, home: Home, endpoints: Endpoints, settings: Settings) -> Par
         env={**inherited(os.environ), **endpoints.environment, "HABITUS_HOME": str(home.root), "PYTHONUNBUFFERED": "1"},
         address=address,
         port=None if address is None else port_of(address),
-        answers=(lambda: is_shared_out(settings, f"{settings.topic_prefix}streams")) if name == "streams" else always,
+        answers=(lambda: is_consuming(settings, name)) if name == "streams" else always,
         stays_up_s=_STAYS_UP_S,
         retries=_RETRIES,
     )
@@ -40,20 +38,6 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     settings = {name: value for name, value in environ.items() if name.startswith("HABITUS_")}
     paths = {name: settings[name] for name in _PATHS if settings.get(name) and "://" not in settings[name]}
     return settings | {name: str(Path(path).expanduser().absolute()) for name, path in paths.items()}
-
-
-def is_shared_out(settings: Settings, group: str) -> bool:
-    """Whether a consumer group has members and each has its partitions; False also if Kafka does not tell."""
-    try:
-        admin = KafkaAdminClient(**client_options(settings))
-    except KafkaError:
-        return False
-    try:
-        return bool(admin.describe_groups([group])[group]["group_state"] == "Stable")
-    except KafkaError:
-        return False
-    finally:
-        admin.close()
 
 
 def create_topics(settings: Settings) -> None:

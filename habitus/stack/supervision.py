@@ -4,6 +4,7 @@ Place in the flow: `lifecycle` hands parts in, `configuration` puts them into su
 """
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -37,9 +38,11 @@ class ProcessInfo:
 
 
 class Supervisor:
-    """The supervisord of `home`, running or not."""
+    """The supervisord of `home`, running or not. Raises `HabitusError` where the packages of the local stack are missing."""
 
     def __init__(self, home: Home) -> None:
+        if importlib.util.find_spec("supervisor") is None:
+            raise HabitusError("the packages of the local stack are not installed", remedy="pip install 'habitus[local]'")
         self.home = home
         self._process: subprocess.Popen[bytes] | None = None
 
