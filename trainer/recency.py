@@ -9,13 +9,13 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold
 
 from feature_repo.labels import LEVELS
 from feature_repo.scores import row_log_loss
 from trainer.pipeline import Floats, Recipe
-from trainer.training_set import LEVEL, level_counts
-from trainer.validation import CrossValidation, Effort, Split, cross_validate, silent
+from trainer.training_set import LEVEL, person_counts, require_persons
+from trainer.validation import CrossValidation, Effort, Positions, Split, cross_validate, silent
 
 RECENT_ONLY = float("inf")
 WEIGHTS = (1.0, 4.0, 16.0, RECENT_ONLY)
@@ -52,7 +52,10 @@ def is_recent(rows: pd.DataFrame, since: datetime) -> npt.NDArray[np.bool_]:
 
 
 def choose_weight(rows: pd.DataFrame, since: datetime, recipe: Recipe, effort: Effort) -> Recency:
-    """The weight with the smallest cross-validated log loss on the recent rows; a quick recipe ranks them."""
+    """The weight with the smallest cross-validated log loss on the recent rows; a quick recipe ranks them.
+
+    Raises `NotEnoughData` if fewer persons than folds have recent rows.
+    """
     candidates = _usable(rows[is_recent(rows, since)], effort.folds)
     each_fit = replace(effort, progress=silent)
     losses = {}
@@ -63,8 +66,12 @@ def choose_weight(rows: pd.DataFrame, since: datetime, recipe: Recipe, effort: E
 
 
 def validate(used: pd.DataFrame, weights: Floats, since: datetime, recipe: Recipe, effort: Effort) -> CrossValidation:
-    """Cross-validation over the recent rows of what `weighted` gave; every older row is in every fit."""
-    splits = _recent_splits(is_recent(used, since), effort.folds, recipe.seed)
+    """Cross-validation over the recent rows of what `weighted` gave; each fit has all rows of the persons it does not score.
+
+    Raises `NotEnoughData` if fewer persons than folds have recent rows.
+    """
+    require_persons(used[is_recent(used, since)], effort.folds)
+    splits = _recent_splits(used["person_id"], is_recent(used, since), effort.folds, recipe.seed)
     return cross_validate(used, recipe, splits, effort, weights)
 
 
@@ -77,11 +84,16 @@ def _log_loss(rows: pd.DataFrame, since: datetime, weight: float, recipe: Recipe
 
 def _usable(recent: pd.DataFrame, folds: int) -> tuple[float, ...]:
     """Recent rows alone can make a model only if every level is in every fit."""
-    every_level = min(level_counts(list(recent[LEVEL])).values()) >= folds
+    every_level = min(person_counts(recent).values()) >= folds
     return WEIGHTS if every_level and len(recent) >= folds * len(LEVELS) else WEIGHTS[:-1]
 
 
-def _recent_splits(recent: npt.NDArray[np.bool_], folds: int, seed: int) -> list[Split]:
-    older, newer = np.flatnonzero(~recent), np.flatnonzero(recent)
-    parts = KFold(folds, shuffle=True, random_state=seed).split(newer)
-    return [(np.concatenate([older, newer[fitted]]), newer[scored]) for fitted, scored in parts]
+def _recent_splits(persons: pd.Series, recent: npt.NDArray[np.bool_], folds: int, seed: int) -> list[Split]:
+    newer = np.flatnonzero(recent)
+    parts = GroupKFold(folds, shuffle=True, random_state=seed).split(newer, groups=persons.iloc[newer])
+    return [_without_the_scored(persons, newer[scored]) for _, scored in parts]
+
+
+def _without_the_scored(persons: pd.Series, scored: Positions) -> Split:
+    """A person's older rows resemble his recent ones, so they leave the fit with them."""
+    return np.flatnonzero(~persons.isin(persons.iloc[scored])), scored

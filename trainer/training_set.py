@@ -19,6 +19,7 @@ from runtime.errors import NotEnoughData
 
 LEVEL = "obesity_level"
 IDENTITY = ["person_id", "event_timestamp"]
+_REMEDY = "publish more records and labels (`habitus replay`), then train again"
 
 
 def latest_labels(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -59,14 +60,25 @@ class TrainingSet:
 
 
 def require_enough(rows: pd.DataFrame, *, least: int, folds: int) -> None:
-    """Raise `NotEnoughData` unless there are `least` rows and `folds` of every level, saying what is missing."""
-    remedy = "publish more records and labels (`habitus replay`), then train again"
+    """Raise `NotEnoughData` unless there are `least` rows and `folds` persons of every level, saying what is missing."""
     if len(rows) < least:
-        raise NotEnoughData(f"{len(rows)} labelled rows outside the gate, training needs {least}", remedy=remedy)
-    found = Counter(rows[LEVEL])
-    short = [f"{level}: {found[level]}" for level in LEVELS if found[level] < folds]
+        raise NotEnoughData(f"{len(rows)} labelled rows outside the gate, training needs {least}", remedy=_REMEDY)
+    found = person_counts(rows)
+    short = [f"{level}: {count}" for level, count in found.items() if count < folds]
     if short:
-        raise NotEnoughData(f"every level needs {folds} rows, one a fold; there are {', '.join(short)}", remedy=remedy)
+        raise NotEnoughData(f"every level needs {folds} persons, one a fold; there are {', '.join(short)}", remedy=_REMEDY)
+
+
+def require_persons(rows: pd.DataFrame, folds: int) -> None:
+    """Raise `NotEnoughData` unless `rows` are of at least `folds` persons: a person's rows stay in one fold."""
+    persons = rows["person_id"].nunique()
+    if persons < folds:
+        raise NotEnoughData(f"{folds} folds need as many persons with labelled rows, there are {persons}", remedy=_REMEDY)
+
+
+def person_counts(rows: pd.DataFrame) -> dict[str, int]:
+    """How many persons have rows of each level, in the order of `LEVELS`."""
+    return level_counts(list(rows.drop_duplicates(["person_id", LEVEL])[LEVEL]))
 
 
 def level_counts(levels: Sequence[str]) -> dict[str, int]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from feature_repo.labels import LEVELS
 from feature_repo.scores import scores
 from trainer.pipeline import Floats, Recipe, fit, probabilities
-from trainer.training_set import LEVEL
+from trainer.training_set import LEVEL, require_persons
 
 Positions = npt.NDArray[np.intp]
 Split = tuple[Positions, Positions]
@@ -54,8 +54,14 @@ class Effort:
 
 
 def stratified(rows: pd.DataFrame, folds: int, seed: int) -> list[Split]:
-    """`folds` splits of n rows into fitted and scored positions, each with the levels' shares of the whole."""
-    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, rows[LEVEL]))
+    """`folds` splits of n rows into fitted and scored positions, each with about the levels' shares of the whole.
+
+    No person is on both sides of a split: the rows of a person resemble each other, and a model would be scored on whom it knows.
+    Raises `NotEnoughData` if there are fewer persons than folds.
+    """
+    require_persons(rows, folds)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return list(splitter.split(rows, rows[LEVEL], groups=rows["person_id"]))
 
 
 def cross_validate(

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from runtime.errors import NotEnoughData
 from trainer.pipeline import Recipe
-from trainer.recency import RECENT_ONLY, WEIGHTS, choose_weight, is_recent, validate, weighted
+from trainer.recency import RECENT_ONLY, WEIGHTS, _recent_splits, choose_weight, is_recent, validate, weighted
 from trainer.validation import Effort
 
 MakeRows = Callable[..., pd.DataFrame]
@@ -53,3 +54,21 @@ def test_recent_rows_alone_are_no_candidate_when_a_level_is_rare_among_them(rows
     chosen = choose_weight(rare, DRIFT, recipe, Effort(3))
     assert RECENT_ONLY not in chosen.log_losses
     assert "recent rows only" not in chosen.record()["log_loss"]  # type: ignore[operator]
+
+
+def test_no_fit_has_seen_whom_it_scores_neither_recently_nor_earlier(rows: pd.DataFrame) -> None:
+    persons = pd.Series([f"p-{number % 150}" for number in range(len(rows))])
+    recent = is_recent(rows, DRIFT)
+    splits = _recent_splits(persons, recent, 3, seed=1)
+    assert sorted(np.concatenate([scored for _, scored in splits])) == list(np.flatnonzero(recent))
+    for fitted, scored in splits:
+        assert not set(persons[fitted]) & set(persons[scored])
+        assert len(fitted) == 500
+
+
+def test_recent_rows_of_fewer_persons_than_folds_are_not_enough(rows: pd.DataFrame, recipe: Recipe) -> None:
+    few = rows.head(602)
+    with pytest.raises(NotEnoughData, match="3 folds need as many persons"):
+        choose_weight(few, DRIFT, recipe, Effort(3))
+    with pytest.raises(NotEnoughData, match="3 folds need as many persons"):
+        validate(few, np.ones(len(few)), DRIFT, recipe, Effort(3))

@@ -74,6 +74,14 @@ def test_too_few_rows_say_how_many_are_needed() -> None:
 
 
 def test_a_missing_level_is_named() -> None:
-    rows = pd.DataFrame({"obesity_level": [*LEVELS[1:], *LEVELS[1:]]})
+    rows = pd.DataFrame({"person_id": [f"p{n}" for n in range(12)], "obesity_level": [*LEVELS[1:], *LEVELS[1:]]})
     with pytest.raises(NotEnoughData, match=r"there are Insufficient_Weight: 0$"):
+        require_enough(rows, least=1, folds=2)
+
+
+def test_a_level_of_one_person_alone_is_not_enough_for_two_folds() -> None:
+    """Promise: what stays in one fold counts once."""
+    persons = ["a", "a", *(f"p{n}" for n in range(12))]
+    rows = pd.DataFrame({"person_id": persons, "obesity_level": [LEVELS[0], LEVELS[0], *LEVELS[1:], *LEVELS[1:]]})
+    with pytest.raises(NotEnoughData, match=r"every level needs 2 persons, one a fold; there are Insufficient_Weight: 1$"):
         require_enough(rows, least=1, folds=2)

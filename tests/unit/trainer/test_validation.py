@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from runtime.errors import NotEnoughData
 from trainer.pipeline import Recipe
 from trainer.validation import Effort, cross_validate, out_of_fold_frame, stratified
 
@@ -37,3 +39,24 @@ def test_progress_is_told_after_each_fold_and_errors_are_those_of_the_folds(make
     found = [each["accuracy"] for each in validation.fold_scores]
     assert validation.mean("accuracy") == np.mean(found)
     assert validation.standard_error("accuracy") == np.std(found, ddof=1) / np.sqrt(3)
+
+
+def test_no_person_is_on_both_sides_of_a_split(make_rows: MakeRows) -> None:
+    rows = make_rows(300)
+    several = rows.assign(person_id=[f"p-{number // 3}" for number in range(300)])
+    for fitted, scored in stratified(several, 5, seed=1):
+        assert not set(several["person_id"].iloc[fitted]) & set(several["person_id"].iloc[scored])
+
+
+def test_with_one_row_a_person_every_fold_has_the_levels_shares(make_rows: MakeRows) -> None:
+    rows = make_rows(500)
+    shares = rows["obesity_level"].value_counts()
+    for _, scored in stratified(rows, 5, seed=1):
+        found = rows["obesity_level"].iloc[scored].value_counts().reindex(shares.index, fill_value=0)
+        assert (found - shares / 5).abs().max() <= 2
+
+
+def test_fewer_persons_than_folds_are_not_enough(make_rows: MakeRows) -> None:
+    rows = make_rows(100).assign(person_id="only one")
+    with pytest.raises(NotEnoughData, match="5 folds need as many persons with labelled rows, there are 1"):
+        stratified(rows, 5, seed=1)
