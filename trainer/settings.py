@@ -17,6 +17,7 @@ class TrainerSettings(Settings):
     trainer_workers: int = Field(2, ge=1, description="models fitted at the same time, each on one core")
     trainer_min_rows: int = Field(200, ge=1, description="labelled rows outside the gate that a model needs")
     trainer_min_gate_persons: int = Field(50, ge=2, description="gate persons that a decision needs")
+    # The level of each alert by itself; repeated alerts are not corrected for.
     trainer_significance: float = Field(0.05, gt=0, lt=0.5, description="chance to promote a challenger that is no better")
     # Per level some 40 rows; with fewer the weight of recent rows cannot be told from the folds.
     trainer_min_recent_labels: int = Field(300, ge=1, description="labelled rows since the drift that a retraining waits for")
