@@ -6,11 +6,12 @@ greatest (message time, offset) counts.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from feature_repo.person import LEVEL_FIELDS, EventTime, PersonId, violations_of
+from feature_repo.person import FUTURE_TOLERANCE, LEVEL_FIELDS, EventTime, PersonId, violations_of
 from runtime.errors import RecordRejected, Violation
 
 INVALID_LABEL = "invalid_label"
@@ -38,15 +39,19 @@ class PersonLabel(BaseModel):
     obesity_level: Annotated[Level, Field()]
 
 
-def parse_label(fields: Mapping[str, object]) -> PersonLabel:
+def parse_label(fields: Mapping[str, object], message_time: datetime) -> PersonLabel:
     """Validate one label event; the level may come under its published name. Raises `RecordRejected` naming every
-    violated field.
+    violated field. As with records, the event time may lie at most `FUTURE_TOLERANCE` after the message's.
     """
     ours, published = LEVEL_FIELDS
     if ours in fields and published in fields:
         raise RecordRejected(INVALID_LABEL, (Violation(ours, "given under both of its names"),))
     given = {ours if name == published else name: value for name, value in fields.items()}
     try:
-        return PersonLabel.model_validate(given)
+        label = PersonLabel.model_validate(given)
     except ValidationError as error:
         raise RecordRejected(INVALID_LABEL, tuple(violations_of(error))) from error
+    if label.event_timestamp > message_time + FUTURE_TOLERANCE:
+        reason = f"more than {FUTURE_TOLERANCE} after the message's time {message_time.isoformat()}"
+        raise RecordRejected(INVALID_LABEL, (Violation("event_timestamp", reason),))
+    return label

@@ -71,7 +71,7 @@ def read_record(message: Message, partitions: int) -> SeenRecord:
 def read_label(message: Message, partitions: int) -> PersonLabel:
     """The label in a message. Raises `RecordRejected`."""
     _require_time(message)
-    label = parse_label(_json_fields(message))
+    label = parse_label(_json_fields(message), message.time)
     require_route(message, label.person_id, partitions)
     return label
 

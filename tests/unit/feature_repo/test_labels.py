@@ -1,5 +1,6 @@
 """Label events: one person, one time, one of the seven levels."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from feature_repo.labels import INVALID_LABEL, LEVELS, PersonLabel, parse_label
 from runtime.errors import RecordRejected
 
 VALID = {"person_id": "p1", "event_timestamp": "2026-01-02T03:04:05Z", "obesity_level": "Normal_Weight"}
+MESSAGE_TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def test_the_levels_are_the_seven_in_the_order_of_weight():
@@ -28,7 +30,7 @@ def test_the_levels_are_the_seven_in_the_order_of_weight():
 @pytest.mark.parametrize("name", ["obesity_level", "NObeyesdad"])
 def test_every_level_is_taken_under_either_name(level: str, name: str):
     fields = {"person_id": "p1", "event_timestamp": "2026-01-02T03:04:05Z", name: level, "other": 1}
-    assert parse_label(fields).obesity_level == level
+    assert parse_label(fields, MESSAGE_TIME).obesity_level == level
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,20 @@ def test_every_level_is_taken_under_either_name(level: str, name: str):
 )
 def test_other_labels_are_rejected_with_every_field_named(fields: dict[str, Any], failed: set[str]):
     with pytest.raises(RecordRejected) as caught:
-        parse_label(fields)
+        parse_label(fields, MESSAGE_TIME)
     assert caught.value.error_class == INVALID_LABEL
     assert set(caught.value.failed_fields) == failed
+
+
+@pytest.mark.parametrize("at", ["2026-01-02T03:04:05Z", "2026-01-02T03:09:05Z", "1999-01-02T03:09:05Z"])
+def test_a_label_may_be_of_any_time_up_to_five_minutes_after_its_message(at: str):
+    assert parse_label(VALID | {"event_timestamp": at}, MESSAGE_TIME).event_timestamp == datetime.fromisoformat(at)
+
+
+def test_a_label_of_the_future_is_rejected():
+    with pytest.raises(RecordRejected, match=r"more than 0:05:00 after the message's time") as caught:
+        parse_label(VALID | {"event_timestamp": "2026-01-02T03:09:05.000001Z"}, MESSAGE_TIME)
+    assert (caught.value.error_class, tuple(caught.value.failed_fields)) == (INVALID_LABEL, ("event_timestamp",))
 
 
 ANYTHING = st.recursive(
@@ -61,7 +74,7 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(st.sampled_from([*VALID, "NObeyesdad", "x"]), ANYTHING))
 def test_any_fields_are_a_label_or_a_rejection(fields: dict[str, Any]):
     try:
-        assert isinstance(parse_label(fields), PersonLabel)
+        assert isinstance(parse_label(fields, MESSAGE_TIME), PersonLabel)
     except RecordRejected as error:
         assert error.failed_fields  # noqa: PT017  the other of two allowed ways
         error.reason.encode("utf-8")

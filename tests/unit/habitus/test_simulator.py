@@ -85,7 +85,7 @@ def test_every_row_is_a_valid_record_and_label(population: pd.DataFrame) -> None
     plan = Plan(population.head(2_000), ReplayOptions("simulated"), now=HISTORY.end + timedelta(days=1))
     for number in range(0, 2_000, 7):
         parse_record(plan._record(number))
-        parse_label(plan._label(number))
+        parse_label(plan._label(number), HISTORY.end + timedelta(days=1))
 
 
 @settings(deadline=None, max_examples=15)

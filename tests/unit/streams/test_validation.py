@@ -196,6 +196,7 @@ def test_the_stream_goes_on_past_every_bad_message(world: Any, person: Person) -
         ({"obesity_level": "Normal_Weight", "NObeyesdad": "Normal_Weight"}, "obesity_level"),
         ({"event_timestamp": "2024-05-01T10:00:00"}, "event_timestamp"),
         ({"event_timestamp": None}, "event_timestamp"),
+        ({"event_timestamp": "2024-05-01T12:05:00.001Z"}, "event_timestamp"),  # over five minutes after the message
         ({"person_id": "a b"}, "person_id"),
     ],
 )
