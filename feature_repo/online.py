@@ -41,6 +41,16 @@ end
 return written
 """
 
+# KEYS: a watermark. ARGV: what it must be (empty: absent, or of another epoch), what it becomes. Answers whether it moved.
+_ADVANCE = """
+local found = redis.call('GET', KEYS[1]) or ''
+local epoch = string.match(ARGV[2], '^%d+:')
+if string.sub(found, 1, #epoch) ~= epoch then found = '' end
+if found ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
 
 def connect(settings: Settings) -> Redis:
     """A Redis client for `settings.redis_url`; connects when first used."""
@@ -74,6 +84,7 @@ class OnlineWriter:
         self._project = project
         self._epoch = epoch
         self._apply = client.register_script(_APPLY)
+        self._advance = client.register_script(_ADVANCE)
 
     def states(self, person_ids: Iterable[str]) -> dict[str, PersonState]:
         """The stored states of those persons who have one in this epoch."""
@@ -105,10 +116,14 @@ class OnlineWriter:
         epoch, _, offset = (found or b"").decode().partition(":")
         return int(offset) if offset and int(epoch) == self._epoch else None
 
-    def set_watermark(self, topic: str, partition: int, offset: int) -> None:
-        """State that all rows up to `offset` are stored; called after `apply`."""
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
+        """State that all rows up to `offset` are stored, if those up to `known` still are; called after `apply`.
+
+        False, and nothing is stated, if the watermark is no longer `known`: the store was emptied or set back meanwhile.
+        """
+        before = b"" if known is None else self._mark(known)
         try:
-            self._client.set(self._watermark_key(topic, partition), f"{self._epoch}:{offset}")
+            return bool(self._advance(keys=[self._watermark_key(topic, partition)], args=[before, self._mark(offset)]))
         except RedisError as error:
             raise Unavailable("redis", str(error)) from error
 
@@ -140,6 +155,9 @@ class OnlineWriter:
 
     def _watermark_key(self, topic: str, partition: int) -> str:
         return f"{self._project}:watermark:{topic}:{partition}"
+
+    def _mark(self, offset: int) -> bytes:
+        return f"{self._epoch}:{offset}".encode()
 
     def _execute(self, pipe: Any) -> list[Any]:
         try:

@@ -81,7 +81,9 @@ def dead_letter(rejected: Rejected, app_version: str, failed_at: datetime) -> De
         failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     )
     headers = tuple(zip(OUR_HEADERS, (_bytes(text) for text in ours), strict=True))
-    return DeadLetter(message.key, message.value, (*message.headers, *headers))
+    # A producer takes no message with neither key nor value; the reason still says that the value was null.
+    value = b"" if message.key is None and message.value is None else message.value
+    return DeadLetter(message.key, value, (*message.headers, *headers))
 
 
 @dataclass(frozen=True)

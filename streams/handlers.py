@@ -28,7 +28,7 @@ from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row
 from streams.dead_letters import Rejected, dead_letter
 from streams.messages import Batch, Message, Shard, by_shard
-from streams.recovery import catch_up, require_no_successor, rows_again
+from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store
 from streams.shards import Shards
 from streams.shelf import Outgoing, Row, Shelf
 from streams.validation import Accepted, SeenRecord, Sorted, read_label, read_prediction, read_record, sort_out
@@ -98,16 +98,10 @@ def _materialise(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
     _bury(seen.rejected, fresh, shelf)
     labels = [_split_label(each) for each in seen.accepted if each.content.level is not None]
     _do(shelf, "publishing labels", fresh, lambda: shelf.publisher.labels(labels))
-    rows, states = _fold(seen.accepted, fresh, shelf)
+    rows, states = _fold(seen.accepted, fresh, end, shelf)
     _append(rows, fresh, shelf, shards)
     _publish(rows, fresh, shelf)
-    _do(shelf, "writing online rows", fresh, lambda: shelf.online.apply(rows, states))
-    _do(
-        shelf,
-        "setting the watermark",
-        fresh,
-        partial(shelf.online.set_watermark, fresh.shard.topic, fresh.shard.partition, fresh.last),
-    )
+    _do(shelf, "writing online rows", fresh, lambda: store(rows, states, fresh, end, shelf))
 
     unknown = sum(each.content.unknown_fields for each in seen.accepted)
     return _tally(batch, fresh, seen) + Applied(labels=len(labels), unknown_fields=unknown)
@@ -148,10 +142,12 @@ def _bury(rejected: Sequence[Rejected], batch: Batch, shelf: Shelf) -> None:
     _do(shelf, "publishing dead letters", batch, lambda: shelf.publisher.dead_letters(batch.shard.topic, letters))
 
 
-def _fold(accepted: Sequence[Accepted[SeenRecord]], batch: Batch, shelf: Shelf) -> tuple[pa.Table, dict[str, PersonState]]:
+def _fold(
+    accepted: Sequence[Accepted[SeenRecord]], batch: Batch, end: int, shelf: Shelf
+) -> tuple[pa.Table, dict[str, PersonState]]:
     located = [each.content.located for each in accepted]
     persons = [each.record.person_id for each in located]
-    states = _do(shelf, "reading states", batch, lambda: shelf.online.states(persons))
+    states = _do(shelf, "reading states", batch, lambda: states_at(batch.shard, end, persons, shelf))
     require_no_successor(states, batch)
     return materialise(located, states)
 

@@ -4,7 +4,7 @@ Place in the flow: at assignment of a partition, and before each batch of it: a 
 by its watermark.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ from loguru import logger
 
 from feature_repo.materialise import observe
 from feature_repo.temporal import Observation, PersonState, to_us
-from runtime.errors import HabitusError, HistoryConflict
+from runtime.errors import HabitusError, HistoryConflict, Unavailable
 from streams.messages import Batch, Shard
 from streams.shards import NOTHING
 from streams.shelf import Shelf
@@ -35,7 +35,7 @@ def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
     Raises `OnlineAhead`, `HistoryConflict`, `Unavailable`.
     """
     watermark = shelf.online.watermark(shard.topic, shard.partition)
-    known = NOTHING if watermark is None else watermark
+    known = _or_nothing(watermark)
     if known > end:
         _require_unextended(shard, end, shelf)
         raise OnlineAhead(shard, known, end)
@@ -45,9 +45,35 @@ def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
     for rows in shelf.features.read_after(shard.topic, shard.partition, known):
         _apply(rows, shelf)
         applied += rows.num_rows
-    shelf.online.set_watermark(shard.topic, shard.partition, end)
+    if not shelf.online.advance_watermark(shard.topic, shard.partition, watermark, end):
+        raise _set_back(shard)
     logger.bind(rows=applied).info("caught up: {} online from {} to {}", shard, known, end)
     return applied
+
+
+def states_at(shard: Shard, end: int, persons: Sequence[str], shelf: Shelf) -> dict[str, PersonState]:
+    """The states of `persons` after all records up to `end`.
+
+    The watermark is read after the states: a store that was emptied or set back before or between is noticed. Then it is
+    caught up and `Unavailable` raised, so that the read is tried again.
+    """
+    states = shelf.online.states(persons)
+    if _or_nothing(shelf.online.watermark(shard.topic, shard.partition)) == end:
+        return states
+    catch_up(shard, end, shelf)
+    raise _set_back(shard)
+
+
+def store(rows: pa.Table, states: Mapping[str, PersonState], batch: Batch, before: int, shelf: Shelf) -> None:
+    """Write a batch's rows online, then move the watermark from `before` to the batch's end.
+
+    If the watermark is not `before` any more the store was set back: then all that it lacks comes from the history.
+    """
+    shard = batch.shard
+    shelf.online.apply(rows, states)
+    known = None if before == NOTHING else before
+    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last):
+        catch_up(shard, batch.last, shelf)
 
 
 def rows_again(batch: Batch, end: int, shelf: Shelf) -> Iterator[pa.Table]:
@@ -65,6 +91,14 @@ def require_no_successor(states: Mapping[str, PersonState], batch: Batch) -> Non
     ahead = max((state.offset for state in states.values()), default=NOTHING)
     if ahead >= batch.first:
         raise HistoryConflict(f"{batch} was applied by another worker, up to {ahead}")
+
+
+def _or_nothing(watermark: int | None) -> int:
+    return NOTHING if watermark is None else watermark
+
+
+def _set_back(shard: Shard) -> Unavailable:
+    return Unavailable("redis", f"the rows of {shard} were lost meanwhile; they come again from the history")
 
 
 def _require_unextended(shard: Shard, end: int, shelf: Shelf) -> None:

@@ -6,11 +6,21 @@ history.
 
 from collections.abc import Iterable
 
-from runtime.errors import InfrastructureError
+from runtime.errors import HabitusError, InfrastructureError
 from streams.messages import Batch, Shard
 from streams.shelf import HistoryLike, SourceLog
 
 NOTHING = -1  # the end of an empty history
+
+
+class HistoryOfAnotherLog(HabitusError):
+    """The history covers offsets that the topic never had: the topic was deleted and made anew, or belongs to another Kafka."""
+
+    def __init__(self, shard: Shard, end: int) -> None:
+        super().__init__(
+            f"the history of {shard} reaches to offset {end}, the topic does not",
+            remedy="give it a history and an online store of its own (HABITUS_OFFLINE_URI, HABITUS_PROJECT), or restore it",
+        )
 
 
 class Shards:
@@ -22,10 +32,12 @@ class Shards:
         self._ends: dict[Shard, int] = {}
 
     def end(self, shard: Shard) -> int:
-        """The last offset that the history covers, NOTHING if it is empty; read from the history once an assignment."""
+        """The last offset that the history covers, NOTHING if it is empty; read from the history once an assignment.
+
+        Raises `HistoryOfAnotherLog`, or `Unavailable` if Kafka does not answer.
+        """
         if shard not in self._ends:
-            end = self.history.end(shard.topic, shard.partition)
-            self._ends[shard] = NOTHING if end is None else end
+            self._ends[shard] = self._read_end(shard)
         return self._ends[shard]
 
     def move(self, shard: Shard, end: int) -> None:
@@ -50,9 +62,18 @@ class Shards:
             if message.offset < expected or self._lies_between(batch.shard, expected, message.offset):
                 raise InfrastructureError(
                     f"{message} was delivered where {batch.shard}@{expected} was due",
-                    remedy="none is needed: the worker starts again from the last acknowledged message",
+                    remedy="the worker starts again from the last acknowledged message; if this comes back, the history has lost "
+                    f"its end: restore it, or set the consumer group back to offset {expected}",
                 )
             expected = message.offset + 1
+
+    def _read_end(self, shard: Shard) -> int:
+        end = self.history.end(shard.topic, shard.partition)
+        if end is None:
+            return NOTHING
+        if end >= self._source.end(shard):
+            raise HistoryOfAnotherLog(shard, end)
+        return end
 
     def _lies_between(self, shard: Shard, first: int, end: int) -> bool:
         if first == end:

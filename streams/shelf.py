@@ -62,8 +62,8 @@ class OnlineLike(Protocol):
         """The last offset whose rows are all stored."""
         ...
 
-    def set_watermark(self, topic: str, partition: int, offset: int) -> None:
-        """State that all rows up to `offset` are stored."""
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
+        """State that all rows up to `offset` are stored; False if the watermark is no longer `known`, then nothing is stated."""
         ...
 
 
@@ -85,6 +85,10 @@ class Publisher(Protocol):
 
 class SourceLog(Protocol):
     """The topics that are read."""
+
+    def end(self, shard: Shard) -> int:
+        """The offset that the next message will get. Raises `Unavailable`."""
+        ...
 
     def next_offset(self, shard: Shard, offset: int) -> int | None:
         """The offset of the first message at or above `offset`; None if there is none. Raises `Unavailable`."""

@@ -82,6 +82,17 @@ class KafkaLog:
             raise Unavailable("kafka", f"{topic} is not there yet")
         return len(found)
 
+    def end(self, shard: Shard) -> int:
+        """The offset that the next message will get. Raises `Unavailable`."""
+        place = TopicPartition(shard.topic, shard.partition)
+        reader = consumer(self._settings)
+        try:
+            return int(reader.end_offsets([place])[place])
+        except KafkaError as error:
+            raise Unavailable("kafka", f"the end of {shard} is unknown ({error!r})") from error
+        finally:
+            reader.close()
+
     def next_offset(self, shard: Shard, offset: int) -> int | None:
         """The offset of the first message at or above `offset`; None if there is none. Raises `Unavailable`."""
         place = TopicPartition(shard.topic, shard.partition)

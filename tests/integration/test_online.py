@@ -167,7 +167,7 @@ def test_applying_again_out_of_order_or_in_other_cuts_changes_nothing(
 def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Settings) -> None:
     rows, states = materialise([located(9, hours=5, weight_kg=90)], {})
     OnlineWriter(client, settings.project).apply(rows, states)
-    OnlineWriter(client, settings.project).set_watermark(TOPIC, 2, 9)
+    OnlineWriter(client, settings.project).advance_watermark(TOPIC, 2, None, 9)
     rebuilt = OnlineWriter(client, settings.project, epoch=1)
     assert (rebuilt.states(["ann"]), rebuilt.watermark(TOPIC, 2)) == ({}, None)
     rows, states = materialise([located(0, weight_kg=70)], {"ann": PersonState(epoch=1)})
@@ -179,7 +179,8 @@ def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Setti
 
 def test_a_watermark_is_kept_a_shard(writer: OnlineWriter) -> None:
     assert writer.watermark(TOPIC, 2) is None
-    writer.set_watermark(TOPIC, 2, 41)
+    assert writer.advance_watermark(TOPIC, 2, None, 41)
+    assert not writer.advance_watermark(TOPIC, 2, 40, 50)
     assert (writer.watermark(TOPIC, 2), writer.watermark(TOPIC, 3)) == (41, None)
 
 
@@ -201,7 +202,7 @@ def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Setting
         lambda: writer.states(["ann"]),
         lambda: writer.apply(rows, states),
         lambda: writer.watermark(TOPIC, 0),
-        lambda: writer.set_watermark(TOPIC, 0, 1),
+        lambda: writer.advance_watermark(TOPIC, 0, None, 1),
         writer.refuse_eviction,
     ):
         with pytest.raises(Unavailable, match="redis"):

@@ -105,9 +105,12 @@ class MemoryOnline:
     def watermark(self, topic: str, partition: int) -> int | None:
         return self.watermarks.get(Shard(topic, partition))
 
-    def set_watermark(self, topic: str, partition: int, offset: int) -> None:
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
         self._fate.step()
+        if self.watermark(topic, partition) != known:
+            return False
         self.watermarks[Shard(topic, partition)] = offset
+        return True
 
 
 @dataclass
@@ -122,6 +125,7 @@ class MemoryPublisher:
 
     def dead_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         self._step()
+        assert all(letter.key is not None or letter.value is not None for letter in letters), "no producer takes such a message"
         self.buried += [(topic, letter) for letter in letters]
 
     def labels(self, labels: Sequence[Outgoing]) -> None:
@@ -177,6 +181,9 @@ class World:
     def restart(self) -> None:
         histories = {RECORDS: self.features, LABELS: self.labels, PREDICTED: self.predictions}
         self.shards = {topic: Shards(history, self) for topic, history in histories.items()}
+
+    def end(self, shard: Shard) -> int:
+        return self.log[shard][-1].offset + 1 if self.log[shard] else 0
 
     def next_offset(self, shard: Shard, offset: int) -> int | None:
         return min((each.offset for each in self.log[shard] if each.offset >= offset), default=None)

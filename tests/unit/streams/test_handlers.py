@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.errors import HistoryConflict, InfrastructureError, Unavailable
 from streams.messages import Message, Shard
 from streams.recovery import OnlineAhead
+from streams.shards import HistoryOfAnotherLog
 
 Person = Callable[..., dict[str, Any]]
 World = Any  # of this folder's conftest
@@ -257,3 +258,42 @@ def test_a_batch_cut_otherwise_after_a_kill_changes_nothing(
     if sent[acknowledged:]:
         killed.deliver(*sent[acknowledged:])
     assert _end_state(killed) == _end_state(undisturbed)
+
+
+def test_a_message_with_neither_key_nor_value_is_a_dead_letter_that_a_producer_can_send(world: World) -> None:
+    applied = world.deliver(world.send(None, key=None))
+    assert applied.rejected == 1
+    assert world.publisher.buried[-1][1].value == b""
+    assert "null" in world.publisher.reasons()[-1]["reason"]
+
+
+@pytest.mark.parametrize("moment", ["states", "apply", "advance_watermark"])
+def test_a_store_that_is_emptied_in_the_middle_of_a_batch_is_filled_from_the_history(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Promise: a watermark never vouches for lost rows, and nothing is folded on states that were lost."""
+    world.deliver(world.send(person(person_id="ann")))
+    real = getattr(world.online, moment)
+
+    def emptied_first(*arguments: Any) -> Any:
+        monkeypatch.setattr(world.online, moment, real)
+        world.online.persons.clear()
+        world.online.watermarks.clear()
+        return real(*arguments)
+
+    monkeypatch.setattr(world.online, moment, emptied_first)
+    second = world.send(person(person_id="ann", event_timestamp="2024-05-01T11:00:00Z"))
+    world.deliver(second)
+    assert world.features.rows()[1]["records_seen"] == 2
+    state, row = world.online.persons["ann"]
+    assert (state.records_seen, row["records_seen"]) == (2, 2)
+
+
+def test_the_history_of_another_log_is_refused(world: World, person: Person) -> None:
+    """Promise: a topic that was deleted and made anew is not taken for one whose records were all seen before."""
+    for _ in range(3):
+        world.deliver(world.send(person()))
+    world.log.clear()
+    world.restart()
+    with pytest.raises(HistoryOfAnotherLog, match="the topic does not"):
+        world.deliver(world.send(person()))
