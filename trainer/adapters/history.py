@@ -10,21 +10,19 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo.history import History
-from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, TIME
+from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE
 from runtime.errors import NotEnoughData
 from runtime.settings import Settings
-from trainer.training_set import TrainingSet, latest_labels
+from trainer.training_set import IDENTITY, TrainingSet, latest_labels
 
-# Every record has it: where it is missing, the join found no row.
-_ALWAYS_THERE = "records_seen"
+_PLACE = [*IDENTITY, "ingested_at", "source_offset"]
 _REMEDY = "publish records and labels (`habitus replay FILE`), and see that the streams run (`habitus status`)"
 
 
@@ -41,33 +39,45 @@ class FeastHistory:
         return latest_labels(self._labels.scan(since=since).to_pandas(), as_of)
 
     def training_set(self, as_of: datetime) -> TrainingSet:
-        """Every label known at `as_of` with its features: the person's newest row up to the label's event time that was known
-        at `as_of`. Raises `NotEnoughData` if there are no labels or no features.
+        """Every label known at `as_of` with the features of the record that it describes: the one of the same person and event
+        time, of several the one with the greatest offset, as online. A label whose record was not known (late, or rejected) is
+        only counted: an older record is not what it tells of. Raises `NotEnoughData` if no label has its record.
         """
-        labels = self.labels(as_of)
-        arrivals = self._features.scan(["ingested_at"])["ingested_at"]
-        if labels.empty or not len(arrivals):
-            missing = "labels" if labels.empty else "features"
+        labels, arrived = self.labels(as_of), self._features.scan(_PLACE).to_pandas()
+        counted = _counted(arrived, as_of)
+        described = labels.merge(counted[IDENTITY], on=IDENTITY)
+        if described.empty:
+            missing = "labels" if labels.empty else "features" if counted.empty else "labels with their records"
             raise NotEnoughData(f"the history holds no {missing} that were known at {as_of.isoformat()}", remedy=_REMEDY)
-        joined = self._joined(labels, as_of, everything_known=pc.max(arrivals).as_py() <= as_of)
-        found = joined[joined[_ALWAYS_THERE].notna()]
-        ordered = found.sort_values(["event_timestamp", "person_id"], ignore_index=True)
-        return TrainingSet(ordered, as_of, labels_without_features=len(joined) - len(found))
+        joined = self._joined(described, as_of, all_count=len(counted) == len(arrived))
+        ordered = joined.sort_values(["event_timestamp", "person_id"], ignore_index=True)
+        return TrainingSet(ordered, as_of, labels_without_features=len(labels) - len(described))
 
-    def _joined(self, labels: pd.DataFrame, as_of: datetime, *, everything_known: bool) -> pd.DataFrame:
-        if everything_known:
+    def _joined(self, labels: pd.DataFrame, as_of: datetime, *, all_count: bool) -> pd.DataFrame:
+        if all_count:
             return _join(self._settings, labels)
-        # Feast cuts off by event time alone, so what came later is left out of what it reads.
+        # Feast cuts off by event time alone, and of equal event times takes the later arrival, whatever the offsets. So what
+        # came after `as_of` and what was superseded is left out of what it reads.
         with TemporaryDirectory(prefix="habitus-as-of-") as folder:
-            return _join(self._as_known(as_of, Path(folder)), labels)
+            return _join(self._snapshot(as_of, Path(folder)), labels)
 
-    def _as_known(self, as_of: datetime, folder: Path) -> Settings:
-        known = self._features.scan().filter(pc.field("ingested_at") <= pa.scalar(as_of, TIME))
-        snapshot = folder / PERSON_FEATURES.name / "known"
+    def _snapshot(self, as_of: datetime, folder: Path) -> Settings:
+        rows = self._features.scan()
+        counted = _counted(rows.select(_PLACE).to_pandas(), as_of)
+        snapshot = folder / PERSON_FEATURES.name / "counted"
         snapshot.mkdir(parents=True)
-        pq.write_table(known, snapshot / "known.parquet")
+        pq.write_table(rows.take(pa.array(counted.index.sort_values())), snapshot / "counted.parquet")
         # A copy takes over cached properties as they were, so these are set and not the settings that they come from.
         return self._settings.model_copy(update={"offline_path": folder, "registry_url": f"sqlite:///{folder / 'registry.db'}"})
+
+
+def _counted(rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """The rows that counted at `as_of`: known by then, and of each (person_id, event_timestamp) the one of the greatest offset.
+
+    All records of a person lie in one partition, so their offsets can be compared.
+    """
+    known = rows[rows["ingested_at"] <= as_of]
+    return known.sort_values("source_offset", kind="stable").drop_duplicates(IDENTITY, keep="last")
 
 
 def _join(settings: Settings, labels: pd.DataFrame) -> pd.DataFrame:
