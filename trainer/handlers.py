@@ -117,7 +117,8 @@ def train(command: TrainModel, shop: Workshop) -> Trained:
 def retrain(alert: DriftAlert, shop: Workshop) -> Trained | None:
     """Answer a drift alert with a challenger; None if there is nothing to do, or too little to do it with (both are logged).
 
-    An alert that comes twice, or speaks of a model that is no longer champion, trains nothing.
+    An alert that comes twice, or speaks of a model that is no longer champion, trains nothing; a promotion that was cut off is
+    finished when its alert comes again.
     """
     champion = shop.registry.by_alias(Alias.CHAMPION)
     if champion is None or not _is_news(alert, champion, shop):
@@ -150,10 +151,15 @@ def _is_news(alert: DriftAlert, champion: ModelVersion, shop: Workshop) -> bool:
         log.info("the champion is the answer to this alert; announced again")
         shop.promotion.announce_again(champion)
         return False
+    answers = [each for each in shop.registry.versions() if each.tags.get(ALERT_TAG) == alert.id and DECISION_TAG in each.tags]
+    for version in filter(shop.promotion.is_unfinished, answers):
+        log.bind(answer=version.version).info("the promotion of the answer was cut off; it is finished now")
+        shop.promotion.finish(version)
+        return False
     if champion.version != alert.model_version:
         log.info("the alert speaks of a model that is no longer champion")
         return False
-    if any(each.tags.get(ALERT_TAG) == alert.id and DECISION_TAG in each.tags for each in shop.registry.versions()):
+    if answers:
         log.info("the alert was answered before")
         return False
     return True
@@ -167,8 +173,7 @@ def _contend(
     full = replace(decision, evidence=decision.evidence | evidence)
     version = shop.models.register(candidate, facts)
     shop.promotion.challenge(version)
-    shop.promotion.settle(version, full)
-    return Trained(version, candidate, full)
+    return Trained(version, candidate, shop.promotion.settle(version, full))
 
 
 def _decide(candidate: Candidate, champion: ModelVersion | None, shop: Workshop) -> Decision:

@@ -12,6 +12,7 @@ import pytest
 from feature_repo.gate import is_gate
 from runtime.errors import NotEnoughData
 from runtime.events import DriftAlert
+from trainer.decide import Decision
 from trainer.handlers import TrainModel, retrain, train
 
 MakeRows = Callable[..., pd.DataFrame]
@@ -106,6 +107,21 @@ def test_an_alert_that_comes_twice_is_answered_once(open_shop: Any, history: pd.
     assert shop.announcer.types[before:] == ["ModelPromoted"]
 
 
+def test_a_promotion_that_was_cut_off_is_finished_when_the_alert_comes_again(open_shop: Any, history: pd.DataFrame) -> None:
+    """Promise: it is not trained again, and it is not left undone; what an operator took back is not done again."""
+    shop, again = open_shop(history), alert()
+    train(COMMAND, shop.workshop)
+    decided = Decision(promote=True, reason="better", champion_version="1").record()
+    cut_off = shop.registry.add(alert_id=again.id, decision=json.dumps(decided))
+    shop.registry.set_alias("challenger", cut_off.version)
+    assert retrain(again, shop.workshop) is None
+    assert shop.registry.aliases == {"champion": "2", "previous": "1"}
+    assert shop.announcer.events[-1].decision["reason"] == "better"
+    shop.workshop.promotion.rollback()
+    assert retrain(again, shop.workshop) is None
+    assert shop.registry.aliases == {"champion": "1", "previous": "2"}
+
+
 def test_a_rejected_answer_is_not_tried_again_for_the_same_alert(open_shop: Any, drifted: pd.DataFrame) -> None:
     shop = open_shop(drifted, trainer_min_gate_persons=10_000)
     train(COMMAND, shop.workshop)
@@ -115,6 +131,17 @@ def test_a_rejected_answer_is_not_tried_again_for_the_same_alert(open_shop: Any,
     assert "too few gate persons" in rejected.decision.reason
     assert retrain(twice, shop.workshop) is None
     assert shop.registry.aliases == {"champion": "1", "challenger": "2"}
+
+
+def test_recent_rows_of_too_few_persons_are_logged_and_nothing_else_happens(
+    open_shop: Any, history: pd.DataFrame, make_rows: MakeRows
+) -> None:
+    shop = open_shop(history, trainer_min_recent_labels=1)
+    train(COMMAND, shop.workshop)
+    few = make_rows(30, seed=5, start=DRIFT).assign(person_id=history["person_id"].iloc[0])
+    shop.history.rows = pd.concat([history, few], ignore_index=True)
+    assert retrain(alert(), shop.workshop) is None
+    assert shop.registry.aliases == {"champion": "1"}
 
 
 def test_a_missing_level_leaves_the_champion_untouched(open_shop: Any, history: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """Aliases move as decided, and every move is announced."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from trainer.decide import Decision
 from trainer.promote import Promotion
 
 YES, NO = Decision(promote=True, reason="better"), Decision(promote=False, reason="not better")
+BETTER_THAN_1 = replace(YES, champion_version="1")
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_a_promoted_challenger_becomes_champion_and_the_old_one_previous(promoti
     first, second = registry.add(), registry.add()
     promotion.settle(first, YES)
     promotion.challenge(second)
-    promotion.settle(second, YES)
+    promotion.settle(second, BETTER_THAN_1)
     assert registry.aliases == {"champion": "2", "previous": "1"}
     assert json.loads(registry.kept["2"].tags["decision"])["reason"] == "better"
 
@@ -41,8 +42,8 @@ def test_a_rejected_challenger_leaves_the_champion_where_it_is(promotion: Promot
 
 
 def test_rolling_back_changes_places_and_back_again(promotion: Promotion, registry: Any, announcer: Any) -> None:
-    for _ in range(2):
-        promotion.settle(registry.add(), YES)
+    for decision in (YES, BETTER_THAN_1):
+        promotion.settle(registry.add(), decision)
     assert promotion.rollback().version == "1"
     assert registry.aliases == {"champion": "1", "previous": "2"}
     assert promotion.rollback().version == "2"
@@ -78,3 +79,86 @@ def test_an_announcement_that_fails_takes_nothing_back(promotion: Promotion, reg
 
     replace(promotion, announcer=Mute()).settle(registry.add(), YES)
     assert registry.aliases == {"champion": "1"}
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@dataclass
+class Mortal:
+    """A registry whose caller's process ends after so many more moves of aliases."""
+
+    registry: Any
+    moves_left: int
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self._step()
+        self.registry.set_alias(alias, version)
+
+    def remove_alias(self, alias: str) -> None:
+        self._step()
+        self.registry.remove_alias(alias)
+
+    def _step(self) -> None:
+        if not self.moves_left:
+            raise Killed
+        self.moves_left -= 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.registry, name)
+
+
+def settle_and_die(promotion: Promotion, registry: Any, moves: int) -> None:
+    """Version 2 beats version 1, and the process ends after so many moves."""
+    first, second = registry.add(), registry.add()
+    promotion.settle(first, YES)
+    promotion.challenge(second)
+    with pytest.raises(Killed):
+        replace(promotion, registry=Mortal(registry, moves)).settle(second, BETTER_THAN_1)
+
+
+@pytest.mark.parametrize("moves", [0, 1])
+def test_a_promotion_that_was_cut_off_can_be_finished_and_taken_back(
+    moves: int, promotion: Promotion, registry: Any, announcer: Any
+) -> None:
+    settle_and_die(promotion, registry, moves)
+    assert registry.aliases["champion"] == "1"
+    assert promotion.is_unfinished(registry.by_version("2"))
+    promotion.finish(registry.by_version("2"))
+    assert registry.aliases == {"champion": "2", "previous": "1"}
+    assert announcer.types[-1] == "ModelPromoted"
+    assert promotion.rollback().version == "1"
+    assert not promotion.is_unfinished(registry.by_version("2"))
+
+
+def test_once_the_champion_has_moved_there_is_a_way_back(promotion: Promotion, registry: Any) -> None:
+    settle_and_die(promotion, registry, 2)
+    assert registry.aliases == {"champion": "2", "previous": "1", "challenger": "2"}
+    promotion.announce_again(registry.by_version("2"))
+    assert registry.aliases == {"champion": "2", "previous": "1"}
+
+
+def test_who_beat_a_champion_that_reigns_no_longer_is_rejected(promotion: Promotion, registry: Any, announcer: Any) -> None:
+    for _ in range(3):
+        registry.add()
+    promotion.promote("1")
+    promotion.promote("2")
+    promotion.challenge(registry.kept["3"])
+    decision = promotion.settle(registry.kept["3"], BETTER_THAN_1)
+    assert (decision.promote, decision.reason) == (False, "the champion changed meanwhile")
+    assert registry.aliases == {"champion": "2", "previous": "1", "challenger": "3"}
+    assert announcer.events[-1].decision["outcome"] == "rejected"
+
+
+def test_an_unfinished_promotion_over_another_champion_ends_as_rejected(promotion: Promotion, registry: Any) -> None:
+    for _ in range(3):
+        registry.add()
+    promotion.promote("1")
+    promotion.challenge(registry.kept["3"])
+    registry.set_tag("3", "decision", json.dumps(BETTER_THAN_1.record()))
+    promotion.promote("2")
+    promotion.finish(registry.by_version("3"))
+    assert registry.aliases == {"champion": "2", "previous": "1", "challenger": "3"}
+    assert json.loads(registry.kept["3"].tags["decision"])["reason"] == "the champion changed meanwhile"
+    assert not promotion.is_unfinished(registry.by_version("3"))
