@@ -25,8 +25,8 @@ EntryTime = Annotated[AwareDatetime, Field(ge=EARLIEST_EVENT, lt=datetime(2262, 
 class PredictionLogEntry(BaseModel):
     """One answered prediction. `person_id` is empty for an inline record that named no person.
 
-    `features` are the model's inputs as used; `feature_*` name the Kafka record behind stored features, None for an
-    inline record.
+    `features` are the model's inputs as used, of the time `event_timestamp`. `feature_*` name the Kafka record behind what was
+    stored of the person, for an inline record of that person too; None where nothing is stored.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
