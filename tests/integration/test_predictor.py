@@ -277,9 +277,11 @@ async def test_a_promotion_reloads_under_requests_and_none_fails(settings: Predi
     async with running(settings) as client, asyncio.timeout(60):
         askers = [asyncio.create_task(ask(client)) for _ in range(4)]
         second = await asyncio.to_thread(register, 2)
-        while not all(each.done() for each in askers):
+        # Told again only if it went unheard: the predictor may have subscribed after the first time.
+        unheard = set(askers)
+        while unheard:
             await asyncio.to_thread(announce, settings, second)
-            await asyncio.sleep(0.5)
+            _, unheard = await asyncio.wait(unheard, timeout=2)
         await asyncio.gather(*askers)
     by_version = {
         version: {tuple(probabilities(a)) for a in answers if a.model.version == version} for version in (first, second)
