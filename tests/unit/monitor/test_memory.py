@@ -16,6 +16,7 @@ from monitor.adapters.champions import Champions
 from monitor.champion import Champion
 from monitor.progress import Progress
 from monitor.rows import parse_row
+from monitor.window import Window
 from runtime.errors import ModelRefused, RecordRejected, Unavailable
 from runtime.registry import ModelVersion
 
@@ -65,6 +66,56 @@ def test_a_row_is_read_as_the_stream_writes_it() -> None:
 def test_what_is_no_row_is_rejected(value: bytes) -> None:
     with pytest.raises(RecordRejected):
         parse_row(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("person_id", 1),
+        ("person_id", None),
+        ("person_id", ["ada"]),
+        ("event_timestamp", 3),
+        ("event_timestamp", "yesterday"),
+        ("event_timestamp", "2025-01-01T00:00:00"),
+        ("event_timestamp", "0001-01-01T00:00:00+05:00"),
+        ("source_topic", None),
+        ("source_partition", "2"),
+        ("source_offset", "7"),
+        ("source_offset", True),
+        ("weight_kg", "heavy"),
+        ("weight_kg", True),
+        ("weight_kg", {}),
+        ("gender", 2),
+        ("transport", ["Bike"]),
+        ("smokes", "yes"),
+    ],
+)
+def test_a_row_with_one_wrong_field_is_rejected_by_its_name(field: str, value: object) -> None:
+    """Promise: no later step meets a person that cannot be hashed, a time that cannot be compared or a word for a number."""
+    with pytest.raises(RecordRejected) as caught:
+        parse_row(encode_row(row() | {field: value}))
+    assert caught.value.failed_fields == (field,)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(row())), ANYTHING))
+def test_whatever_a_row_holds_it_is_counted_or_rejected(champion: Champion, changes: dict[str, object]) -> None:
+    """Promise: nothing that arrives on the topic stops the monitor."""
+    try:
+        parsed = parse_row(encode_row(row() | changes))
+    except RecordRejected:
+        return
+    assert parsed.event_timestamp > datetime.min.replace(tzinfo=UTC)
+    Progress().after(parsed).encode()
+    window = Window(champion.reference, 10)
+    window.add(parsed)
+    window.counts()
 
 
 @dataclass
