@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.locked
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
@@ -14,12 +15,15 @@ help:  ## List the targets
 setup: $(STAMP)  ## Make .venv from the lock; runs again only when the lock changed
 
 # The lock names versions and hashes only; where packages come from is pip's own configuration.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml deploy/pip.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "habitus needs Python 3.11 to 3.13; run: make setup PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "installing the locked packages into $(VENV): two to four minutes, once"
+	@# The pip that older Pythons bring (23.2) cannot check hashes where a package asks for an extra of another.
+	$(PIP) install --require-hashes --requirement deploy/pip.lock
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup  ## The whole story on a real stack; exits 0 only if every verification held
@@ -45,6 +49,7 @@ protos: setup  ## Generate code from protos/
 
 lock:  ## Resolve the locks anew for Python 3.11 to 3.13 (needs uv)
 	uv pip compile --upgrade $(LOCKING) --all-extras pyproject.toml --output-file requirements.lock
+	echo pip | uv pip compile --upgrade $(LOCKING) - --output-file deploy/pip.lock
 	uv pip compile $(LOCKING) --extra build --constraint requirements.lock pyproject.toml --output-file deploy/requirements-runtime.lock
 
 bench: setup  ## Run every benchmark

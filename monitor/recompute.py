@@ -52,7 +52,7 @@ def judge(champion: Champion, history: OfflineHistory, size: int, rule: Rule) ->
     if not window:
         raise NotEnoughData(
             f"no record is newer than the training rows of version {champion.version} ({champion.trained_until:%Y-%m-%d %H:%M})",
-            remedy="publish newer records: habitus replay FILE",
+            remedy="publish newer records: habitus replay FILE --stretch production",
         )
     counts = window.counts()
     verdicts = compare(champion.reference, counts, rule)

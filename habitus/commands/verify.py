@@ -27,10 +27,15 @@ def verify(
 
     Example: `habitus verify --all`
     """
+    from runtime.errors import NotEnoughData
     from runtime.settings import Settings
     from streams.verify import verify as compare
 
     report = asyncio.run(compare(Settings(), None if everyone else sample))
+    if not report.checked and report.holds:
+        raise NotEnoughData(
+            "neither the history nor the online store holds a person", remedy="habitus up, then habitus replay FILE"
+        )
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:
