@@ -5,7 +5,7 @@ the predictor use `online`, which keeps the same layout.
 """
 
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from pydantic import Field, StrictStr
@@ -22,8 +22,8 @@ def connection_string(url: str) -> str:
     parts = urlsplit(url)
     options = {
         "db": parts.path.strip("/") or "0",
-        "username": parts.username,
-        "password": parts.password,
+        "username": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
         "ssl": "true" if parts.scheme == "rediss" else None,
         **{name: values[-1] for name, values in parse_qs(parts.query).items()},
     }

@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runtime import addresses
 
 STACK_ENV = "stack.env"
 
@@ -30,10 +32,10 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """What all processes share; a service adds its own in a subclass.
 
-    Raises `pydantic.ValidationError`, naming the variable, if a value does not fit.
+    Raises `pydantic.ValidationError`, naming the variable and never showing the value, if one does not fit.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HABITUS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="HABITUS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="state of the local stack")
 
@@ -55,6 +57,17 @@ class Settings(BaseSettings):
 
     log_format: Literal["text", "json"] = "text"
     log_level: str = "INFO"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis_url(cls, url: SecretStr) -> SecretStr:
+        addresses.redis_url(url.get_secret_value())
+        return url
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _a_web_address(cls, uri: str) -> str:
+        return addresses.http_url(uri)
 
     @cached_property
     def offline_path(self) -> Path:

@@ -63,4 +63,7 @@ def port_of(address: str) -> int:
 
 
 def _quoted(value: str) -> str:
-    return f"'{value}'" if set(value) & set(" #\"'$\\") and "'" not in value else value
+    if not set(value) & set(" #\"'$\\"):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -47,12 +47,13 @@ class StackStatus:
 
 def look(home: Home) -> StackStatus:
     """The status of the stack of `home`; changes nothing, also where there is no such folder."""
+    settings = Settings(home=home.root)  # a wrong address is told as such, never shown
     external = external_addresses(home.remembered_ports(), _environment(home))
     states = {name: each.state for name, each in Supervisor(home).states().items()}
     processes = find(home.root)
     services = {name: _part(name, home, states, processes, external) for name in ALL_PARTS}
     kafka_answers = services["kafka"].state in {"running", "external"}
-    return StackStatus(services, _lags(Settings(home=home.root)) if kafka_answers else {})
+    return StackStatus(services, _lags(settings) if kafka_answers else {})
 
 
 def _part(

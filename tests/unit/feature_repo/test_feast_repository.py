@@ -39,3 +39,4 @@ def test_applying_twice_registers_once(tmp_path: Path):
 def test_a_redis_url_becomes_feasts_connection_string():
     assert connection_string("redis://127.0.0.1:6380/2") == "127.0.0.1:6380,db=2"
     assert connection_string("rediss://user:secret@host/0") == "host:6379,db=0,username=user,password=secret,ssl=true"
+    assert connection_string("redis://:a%23b%2Fc@host/0") == "host:6379,db=0,password=a#b/c"

@@ -35,6 +35,15 @@ def test_wrong_usage_exits_2() -> None:
     assert habitus("no-such-command").returncode == 2
 
 
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://:open#sesame@localhost:6379/0"])
+def test_a_wrong_redis_url_is_wrong_usage_and_is_not_shown(tmp_path: Path, url: str) -> None:
+    ended = habitus("status", HABITUS_HOME=str(tmp_path), HABITUS_REDIS_URL=url)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: HABITUS_REDIS_URL: not redis://host:port/db")
+    assert "open" not in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_message_on_a_wrong_setting_names_the_variable() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings(partitions=0)

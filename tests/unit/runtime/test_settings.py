@@ -1,5 +1,6 @@
 """What settings promise."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,54 @@ def test_secrets_are_masked(tmp_path: Path):
     shown = repr(settings) + settings.model_dump_json()
     assert "opensesame" not in shown
     assert "openbarley" not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "redis://",
+        "redis://:6379/0",
+        "http://:opensesame@host:6379",
+        "redis://:opensesame@host:port/0",
+        "redis://:opensesame@host:0",
+        "redis://:opensesame@host:70000",
+        "redis://:open#sesame@host:6379/0",
+        "redis://user:12#sesame@host:6379/0",
+        "redis://user:12/sesame@host:6379/0",
+        "redis://user:12?sesame@host:6379/0",
+        "redis://:open[sesame@host:6379/0",
+        "unix://",
+    ],
+)
+def test_what_is_no_redis_url_is_told_by_its_variable_and_never_shown(url: str, tmp_path: Path):
+    with pytest.raises(ValidationError) as caught:
+        Settings(home=tmp_path, redis_url=url)
+    assert [problem["loc"] for problem in caught.value.errors()] == [("redis_url",)]
+    told = "".join(traceback.format_exception(caught.value)).split("ValidationError", 1)[1]
+    assert "percent-encode" in told
+    assert "sesame" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis://[::1]:6379/1",
+        "redis://:open%23sesame@host:6379/0",
+        "rediss://user:sesame@host:6380/0?ssl_ca_certs=/ca.pem",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_every_form_of_a_redis_url_is_taken(url: str, tmp_path: Path):
+    assert Settings(home=tmp_path, redis_url=url).redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("uri", ["localhost:5000", "sqlite:///mlflow.db", "http://", "http://host:port", "https://me:a#b@host"])
+def test_mlflow_is_a_web_address(uri: str, tmp_path: Path):
+    with pytest.raises(ValidationError, match="mlflow_uri"):
+        Settings(home=tmp_path, mlflow_uri=uri)
+    assert Settings(home=tmp_path, mlflow_uri="https://me:secret@mlflow.example/base").mlflow_uri.endswith("/base")
 
 
 def test_settings_are_frozen(tmp_path: Path):
