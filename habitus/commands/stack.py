@@ -48,17 +48,24 @@ def up(
         typer.echo(f"{variable}={_shown(address)}")
 
 
-def down(*, purge: Annotated[bool, typer.Option("--purge", help="Also delete the home folder and all data.")] = False) -> None:
+def down(*, purge: Annotated[bool, typer.Option("--purge", help="Also delete all data, and the home folder.")] = False) -> None:
     """Stop everything that `habitus up` started, whatever happened meanwhile; data is kept.
 
     Example: `habitus down`, or `habitus down --purge`
     """
+    from habitus.stack.home import named
     from habitus.stack.lifecycle import Stack
 
     home = _home()
+    left: tuple[str, ...] = ()
     with Console(stderr=True).status("stopping"):
-        Stack(home).purge() if purge else Stack(home).down()
-    typer.echo(f"stopped; {home.root} {'is deleted' if purge else 'is kept'}")
+        if purge:
+            left = Stack(home).purge()
+        else:
+            Stack(home).down()
+    typer.echo(f"stopped; {home.root} {'is deleted' if purge and not left else 'is kept'}")
+    if left:
+        typer.echo(f"all data of the stack is deleted; left, as habitus did not make it: {named(left)}")
 
 
 def status(*, as_json: AsJson = False) -> None:

@@ -13,6 +13,11 @@ from runtime.errors import HabitusError
 from runtime.settings import STACK_ENV, checkout
 
 _DEFAULT_NAME = ".habitus"
+_MEMORY = "stack.json"
+# All that we ever make in a home, also what commands make before the first start. Nothing else in it is ever deleted.
+_PARTS = frozenset({"run", "logs", "kafka", "redis", "mlflow", "streams", "stack.lock", _MEMORY, STACK_ENV})
+_RESULTS = frozenset({"data", "demo", "feast", "models", "offline", "reports"})
+_DRAFTS = (f".{_MEMORY}.", f".{STACK_ENV}.")
 
 
 def cache_folder() -> Path:
@@ -53,11 +58,12 @@ class Home:
     @property
     def memory(self) -> Path:
         """What is remembered between starts; its presence also tells that this folder is ours."""
-        return self.root / "stack.json"
+        return self.root / _MEMORY
 
     def create(self) -> None:
-        """Make the folders. Raises `HabitusError` if they cannot be written."""
+        """Make the folders. Raises `HabitusError` if they cannot be written, or if the folder is somebody else's."""
         try:
+            self._refuse_if_foreign()
             for folder in (self.root, self.run, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             self.run.chmod(0o700)
@@ -100,11 +106,50 @@ class Home:
                 remedy="see that HABITUS_HOME names the right folder, or delete it by hand",
             )
 
-    def purge(self) -> None:
-        """Delete the folder; raises `HabitusError` if it does not look like ours. Nothing may run in it."""
-        if self.root.exists():
-            self.refuse_unless_ours()
-            shutil.rmtree(self.root)
+    def purge(self) -> tuple[str, ...]:
+        """Delete what we made and, if that was all, the folder; returns the names of what is left.
+
+        Raises `HabitusError` if the folder does not look like ours. Nothing may run in it.
+        """
+        if not self.root.exists():
+            return ()
+        self.refuse_unless_ours()
+        for entry in self.root.iterdir():
+            if _is_made_by_us(entry.name):
+                _delete(entry)
+        left = self._foreign()
+        if not left:
+            self.root.rmdir()
+        return left
+
+    def _refuse_if_foreign(self) -> None:
+        if not self.root.exists() or self.memory.exists():
+            return
+        if foreign := self._foreign():
+            raise HabitusError(
+                f"{self.root} is no habitus home and is not empty: it holds {named(foreign)}",
+                remedy="set HABITUS_HOME to an empty folder, or to one that does not exist yet",
+            )
+
+    def _foreign(self) -> tuple[str, ...]:
+        return tuple(sorted(entry.name for entry in self.root.iterdir() if not _is_made_by_us(entry.name)))
+
+
+def named(entries: tuple[str, ...], most: int = 3) -> str:
+    """The first few of `entries`, and how many more there are."""
+    more = len(entries) - most
+    return ", ".join(entries[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _is_made_by_us(name: str) -> bool:
+    return name in _PARTS | _RESULTS or name.startswith(_DRAFTS)
+
+
+def _delete(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:

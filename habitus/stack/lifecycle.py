@@ -57,12 +57,15 @@ class Stack:
         with self.home.locked():
             return self._stop_all()
 
-    def purge(self) -> None:
-        """Stop everything and delete the home. Raises `HabitusError` if it does not look like one."""
+    def purge(self) -> tuple[str, ...]:
+        """Stop everything and delete the home; returns the names of what is not ours and was left.
+
+        Raises `HabitusError` if it does not look like a home.
+        """
         if self.home.root.exists():
             self.home.refuse_unless_ours()
         self.down()
-        self.home.purge()
+        return self.home.purge()
 
     def _supervise(self, watch: Watch) -> None:
         if self.supervisor.is_running():

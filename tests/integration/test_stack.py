@@ -224,3 +224,6 @@ def test_purge_deletes_the_home_and_nothing_else(habitus: CommandLine, tmp_path:
     other = CommandLine(precious, tmp_path)
     assert "does not look like a habitus home" in other.run("down", "--purge", code=1)
     assert precious.exists()
+    (precious / "letter").touch()
+    assert "is not empty: it holds letter" in other.run("up", "--only", "redis", code=1)
+    assert [each.name for each in precious.iterdir()] == ["letter"]

@@ -31,6 +31,34 @@ def test_a_home_is_deleted_whole(home: Home) -> None:
     home.purge()
 
 
+def test_a_start_refuses_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    """Promise: no folder becomes a home by mistake, so none is deleted as one."""
+    (tmp_path / "thesis.tex").touch()
+    (tmp_path / "data").mkdir()
+    with pytest.raises(HabitusError, match=r"not empty: it holds thesis\.tex$") as error:
+        Home.at(tmp_path).create()
+    assert "empty folder" in error.value.remedy
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["data", "thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["data", "demo", "feast", "models", "offline", "reports", "logs"])
+def test_a_start_takes_a_folder_in_which_commands_have_worked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    Home.at(tmp_path).create()
+    assert Home.at(tmp_path).run.is_dir()
+
+
+def test_what_came_into_a_home_from_elsewhere_is_left_and_named(home: Home, tmp_path: Path) -> None:
+    home.remember_ports({})
+    (home.root / "offline").mkdir()
+    (home.root / "notes").mkdir()
+    (tmp_path / "precious").mkdir()
+    (home.root / "data").symlink_to(tmp_path / "precious")
+    assert home.purge() == ("notes",)
+    assert [each.name for each in home.root.iterdir()] == ["notes"]
+    assert (tmp_path / "precious").is_dir()
+
+
 def test_a_folder_that_no_stack_made_is_not_deleted(home: Home) -> None:
     with pytest.raises(HabitusError, match="does not look like a habitus home"):
         home.purge()
