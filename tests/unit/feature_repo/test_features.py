@@ -13,17 +13,8 @@ from feature_repo import features
 from feature_repo.features import BY_NAME, FEATURE_NAMES, FEATURES, derive
 from feature_repo.person import ATTRIBUTES, CATEGORIES, FLAGS
 from feature_repo.schemas import PERSON_FEATURES
+from tests.ranges import RANGES
 
-BOUNDS = {
-    "age_years": (5, 120),
-    "height_m": (0.5, 2.75),
-    "weight_kg": (5, 700),
-    "vegetable_frequency": (1, 3),
-    "main_meals_per_day": (1, 4),
-    "water_intake": (1, 3),
-    "physical_activity_frequency": (0, 3),
-    "technology_use": (0, 2),
-}
 REQUIRED = {"gender", "age_years", "height_m", "weight_kg"}
 
 
@@ -37,7 +28,7 @@ def columns(draw: st.DrawFn, rows: st.SearchStrategy[int] | None = None) -> dict
             values: st.SearchStrategy[Any] = st.sampled_from(CATEGORIES[name])
             missing, dtype = None, object
         else:
-            values = st.sampled_from([0.0, 1.0]) if name in FLAGS else st.floats(*BOUNDS[name])
+            values = st.sampled_from([0.0, 1.0]) if name in FLAGS else st.floats(*RANGES[name])
             missing, dtype = np.nan, np.float64
         if name not in REQUIRED:
             values = values | st.just(missing)

@@ -24,18 +24,9 @@ from feature_repo.person import (
 )
 from feature_repo.wire import decode_value
 from runtime.errors import RecordRejected
+from tests.ranges import RANGES
 
 REQUIRED = {"person_id": "p1", "gender": "Female", "age_years": 30, "height_m": 1.7, "weight_kg": 70}
-RANGES = {
-    "age_years": (5, 120),
-    "height_m": (0.5, 2.75),
-    "weight_kg": (5, 700),
-    "vegetable_frequency": (1, 3),
-    "main_meals_per_day": (1, 4),
-    "water_intake": (1, 3),
-    "physical_activity_frequency": (0, 3),
-    "technology_use": (0, 2),
-}
 OPTIONAL = tuple(name for name in ATTRIBUTES if name not in REQUIRED)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

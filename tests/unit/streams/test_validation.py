@@ -10,26 +10,17 @@ from feature_repo.person import ATTRIBUTES
 from protos.habitus.v1.person_pb2 import PersonRecord
 from runtime.kafka import partition_for
 from runtime.topics import RECORD_LIMIT_BYTES
+from tests.ranges import RANGES
 
 Person = Callable[..., dict[str, Any]]
 
-NUMBERS = {
-    "age_years": (5, 120),
-    "height_m": (0.5, 2.75),
-    "weight_kg": (5, 700),
-    "vegetable_frequency": (1, 3),
-    "main_meals_per_day": (1, 4),
-    "water_intake": (1, 3),
-    "physical_activity_frequency": (0, 3),
-    "technology_use": (0, 2),
-}
 FLAGS = ("family_history_overweight", "high_caloric_food", "smokes", "monitors_calories")
 CATEGORIES = ("gender", "snacking_frequency", "alcohol_frequency", "transport")
 
 BAD_FIELDS: list[tuple[str, Any]] = [
-    *((name, low - 0.01) for name, (low, _) in NUMBERS.items()),
-    *((name, high + 0.01) for name, (_, high) in NUMBERS.items()),
-    *((name, value) for name in NUMBERS for value in (True, False, "tall", "", "nan", "Infinity", "1_0", [2], {}, 10**400)),
+    *((name, low - 0.01) for name, (low, _) in RANGES.items()),
+    *((name, high + 0.01) for name, (_, high) in RANGES.items()),
+    *((name, value) for name in RANGES for value in (True, False, "tall", "", "nan", "Infinity", "1_0", [2], {}, 10**400)),
     *((name, value) for name in FLAGS for value in (1, 0, "Yes", "true", "", 1.0, [])),
     *((name, value) for name in CATEGORIES for value in ("other", "", 1, True, ["Female"])),
     *((name, None) for name in ("person_id", "gender", "age_years", "height_m", "weight_kg")),
