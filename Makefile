@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format protos lock bench clean
+.PHONY: help setup demo test soak lint format protos lock bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: setup  ## The whole story on a real stack; exits 0 only if every verificat
 
 test: setup  ## All tests, real Kafka, Redis and MLflow included, with coverage (HTML in htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html
+
+soak: setup  ## The long tests: minutes of kills under load, every guard taken away once
+	$(BIN)/python -m pytest --no-cov -m soak --timeout 3600
 
 lint: setup  ## ruff, mypy, import contracts, compose schema, generated protos
 	$(BIN)/ruff check .
