@@ -33,15 +33,17 @@ class Located:
     ingested_at: datetime
 
 
-def materialise(records: Sequence[Located], states: Mapping[str, PersonState]) -> tuple[pa.Table, dict[str, PersonState]]:
+def materialise(
+    records: Sequence[Located], states: Mapping[str, PersonState], epoch: int = 0
+) -> tuple[pa.Table, dict[str, PersonState]]:
     """Feature rows of `records` of one partition, in their order, and the states after them of the persons in them.
 
-    `states` holds what is known of each person (absent: nothing). Raises `ValueError` if the records are not in log order or were
-    applied to their state before: folding one twice would count it twice.
+    `states` holds what is known of each person in `epoch` (absent: nothing). Raises `ValueError` if the records are not in log
+    order or were applied to their state before: folding one twice would count it twice.
     """
     attributes = attribute_columns([located.record for located in records])
     derived = derive(attributes)
-    after, temporal = _fold(records, derived["bmi"].tolist(), states)
+    after, temporal = _fold(records, derived["bmi"].tolist(), states, PersonState(epoch))
     columns: dict[str, Any] = attributes | derived
     arrays = {name: _arrow(name, columns[name]) for name in columns}
     arrays |= {name: [getattr(row, name) for row in temporal] for name in _temporal_names()}
@@ -60,13 +62,16 @@ def inline_row(record: PersonRecord, state: PersonState | None) -> dict[str, Any
     return row
 
 
-def observe(person_ids: Iterable[str], observations: Iterable[Observation], states: dict[str, PersonState]) -> None:
+def observe(
+    person_ids: Iterable[str], observations: Iterable[Observation], states: dict[str, PersonState], epoch: int = 0
+) -> None:
     """Advance `states` in place by observations already materialised, in log order; those that a state holds are skipped.
 
     How the online store catches up from the history without recomputing a feature.
     """
+    unknown = PersonState(epoch)
     for person_id, seen in zip(person_ids, observations, strict=True):
-        state = states.get(person_id, EMPTY)
+        state = states.get(person_id, unknown)
         if seen.offset > state.offset:
             states[person_id], _ = advance(state, seen)
 
@@ -92,7 +97,7 @@ def event_time(record: PersonRecord) -> datetime:
 
 
 def _fold(
-    records: Sequence[Located], bmis: Sequence[float], states: Mapping[str, PersonState]
+    records: Sequence[Located], bmis: Sequence[float], states: Mapping[str, PersonState], unknown: PersonState
 ) -> tuple[dict[str, PersonState], list[TemporalFeatures]]:
     if any(later.offset <= earlier.offset for earlier, later in pairwise(records)):
         raise ValueError("records are not in log order")
@@ -100,7 +105,7 @@ def _fold(
     rows: list[TemporalFeatures] = []
     for located, bmi in zip(records, bmis, strict=True):
         record = located.record
-        state = after.get(record.person_id) or states.get(record.person_id, EMPTY)
+        state = after.get(record.person_id) or states.get(record.person_id, unknown)
         if located.offset <= state.offset:
             raise ValueError(f"{located.topic}[{located.partition}]@{located.offset} was applied before")
         seen = Observation(to_us(event_time(record)), located.offset, record.weight_kg, bmi)

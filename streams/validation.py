@@ -1,24 +1,28 @@
 """Which messages are accepted: bytes to records, labels and log entries, or the reason why not.
 
-Place in the flow: the first step of every handler. Nothing here has an effect, and nothing but `RecordRejected` is expected.
+Place in the flow: the first step of every handler. Nothing here has an effect; whatever fails on a message rejects that message.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from loguru import logger
+
 from feature_repo.labels import PersonLabel, parse_label
 from feature_repo.materialise import Located
 from feature_repo.person import MISROUTED, parse_record, resolve_time
 from feature_repo.predictions import PredictionLogEntry, parse_prediction
 from feature_repo.wire import PROTOBUF, UNDECODABLE, decode_value
-from runtime.errors import RecordRejected, Violation
+from runtime.errors import HabitusError, RecordRejected, Violation
 from runtime.kafka import partition_for
 from streams.dead_letters import Rejected
 from streams.messages import EARLIEST_TIME, LATEST_TIME, Message
 
 T = TypeVar("T")
 CONTENT_TYPE = "content-type"
+POISON = "poison"  # the class of messages on which the code itself failed
+NOT_THE_RECORD = (HabitusError, MemoryError, OSError)  # whatever message is in hand when these come up, it is not their cause
 _SCALARS = (str, int, float, bool)
 
 
@@ -48,13 +52,17 @@ class SeenRecord:
 
 
 def sort_out(messages: Iterable[Message], read: Callable[[Message], T]) -> Sorted[T]:
-    """Each message accepted as what `read` makes of it, or rejected if `read` raises `RecordRejected`."""
+    """Each message accepted as what `read` makes of it, or rejected if `read` raises `RecordRejected`, or fails on it."""
     outcome: Sorted[T] = Sorted([], [])
     for message in messages:
         try:
             outcome.accepted.append(Accepted(message, read(message)))
         except RecordRejected as error:
             outcome.rejected.append(Rejected(message, error))
+        except NOT_THE_RECORD:
+            raise
+        except Exception as error:  # noqa: BLE001  a fault nobody thought of costs the record that shows it, not the stream
+            outcome.rejected.append(Rejected(message, poison(message, error)))
     return outcome
 
 
@@ -104,6 +112,16 @@ def require_route(message: Message, person_id: str, partitions: int) -> None:
             remedy="name no partition, and set the producer's partitioner to murmur2 "
             "(librdkafka: partitioner=murmur2_random; Java, kafka-python and aiokafka: the default)",
         )
+
+
+def poison(message: Message, error: Exception) -> RecordRejected:
+    """Why `message` is rejected, on which the code failed with `error`."""
+    logger.opt(exception=error).error("poison: {} made the code fail", message)
+    return RecordRejected(
+        POISON,
+        (Violation("record", f"made the code fail ({type(error).__name__}: {error})"),),
+        remedy="report it with this record; after an upgrade `habitus dlq replay --class poison` sends it again",
+    )
 
 
 def _json_fields(message: Message) -> dict[str, object]:
