@@ -9,10 +9,12 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.consumer import fetcher
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.partitioner.default import murmur2
 
 from runtime.errors import InvalidSetting, Unavailable
+from runtime.record_batches import tolerate
 from runtime.settings import Settings
 from runtime.topics import RECORD_LIMIT_BYTES, Topic
 
@@ -97,8 +99,9 @@ def producer(settings: Settings, **overrides: Any) -> KafkaProducer:
 def consumer(settings: Settings, *topics: str, **overrides: Any) -> KafkaConsumer:
     """A consumer of `topics`, reading from the earliest offset by default, committing nothing by itself.
 
-    Raises `Unavailable` if Kafka does not answer.
+    It reads every codec and every header (`record_batches`). Raises `Unavailable` if Kafka does not answer.
     """
+    tolerate(fetcher)
     options = client_options(settings) | {
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
