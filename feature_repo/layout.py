@@ -2,35 +2,45 @@
 decoded by hand.
 
 One hash an entity. Field of a feature: murmur3 of "view:feature", little-endian; value: a protobuf `Value`; beside
-them `_ts:<view>` with the row's event time. Three fields more are ours, which a stock Feast client never asks for:
-`_state:<view>` (the fold), `_pos:<view>` (epoch and offset of the last record applied) and `_row:<view>` (the record
-behind the row).
+them `_ts:<view>` with the row's event time. Four fields more are ours, which a stock Feast client never asks for:
+`_state:<view>` (the fold), `_pos:<view>` (epoch and offset of the last record applied), `_row:<view>` (the record
+behind the row) and `_fields:<view>` (which features the row has, so that whatever replaces it leaves none behind).
 
-Place in the flow: `online` reads and writes with it; a Feast client reads what it wrote.
+Place in the flow: `online` and `guarded_store` read and write with it; a Feast client reads what they wrote.
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import mmh3
+import numpy as np
+import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.features import BY_NAME
+from feature_repo.features import BY_NAME, FEATURE_NAMES
+from feature_repo.temporal import to_us
 
 VIEW = "person_features"
 JOIN_KEY = "person_id"
 
-TIMESTAMP_FIELD = f"_ts:{VIEW}".encode()
-STATE_FIELD = f"_state:{VIEW}".encode()
-POSITION_FIELD = f"_pos:{VIEW}".encode()
-ROW_FIELD = f"_row:{VIEW}".encode()
+# What precedes a view's name in the fields that are no features.
+TIMESTAMP, STATE, POSITION, ROW, NAMES = "_ts:", "_state:", "_pos:", "_row:", "_fields:"
+TIMESTAMP_FIELD = f"{TIMESTAMP}{VIEW}".encode()
+STATE_FIELD = f"{STATE}{VIEW}".encode()
+POSITION_FIELD = f"{POSITION}{VIEW}".encode()
+ROW_FIELD = f"{ROW}{VIEW}".encode()
+NAMES_FIELD = f"{NAMES}{VIEW}".encode()
 
 _STRING_TYPE = 2  # feast.types.ValueType.STRING
 _ENTITY_HEAD = b"".join([struct.pack("<III", 1, _STRING_TYPE, len(JOIN_KEY)), JOIN_KEY.encode(), struct.pack("<I", _STRING_TYPE)])
 # Protobuf tags of feast.types.Value: field number * 8 + wire type.
 _TAG_STRING, _TAG_INT64, _TAG_DOUBLE, _TAG_BOOL = 0x12, 0x20, 0x29, 0x38
+# The same of google.protobuf.Timestamp.
+_TAG_SECONDS, _TAG_NANOS = 0x08, 0x10
 _CONTINUES = 0x80
 _UINT64 = 1 << 64
 _SIGN_BIAS = 1 << 63  # makes times before 1970 sort below later ones as hexadecimal text
@@ -51,12 +61,35 @@ def decode_entity_key(key: bytes, project: str) -> str | None:
     return key[length_end:person_end].decode() if key[person_end:] == project.encode() else None
 
 
-def field_of(feature: str) -> bytes:
-    """The hash field of a feature of the view."""
-    return struct.pack("<I", mmh3.hash(f"{VIEW}:{feature}", signed=False))
+def entity_key_pattern(project: str) -> bytes:
+    """A pattern for SCAN that every person's key in `project` fits, and few others; `decode_entity_key` tells them apart."""
+    return literally(_ENTITY_HEAD) + b"*" + literally(project.encode())
+
+
+def literally(data: bytes) -> bytes:
+    """A pattern for SCAN that `data` alone fits."""
+    return b"".join(b"\\" + bytes([each]) for each in data)
+
+
+def watermark_key(project: str, topic: str, partition: int) -> str:
+    """The key that tells up to which offset the rows of a partition are stored."""
+    return f"{watermark_prefix(project)}{topic}:{partition}"
+
+
+def watermark_prefix(project: str) -> str:
+    """How the watermarks of a project begin, and nothing else does."""
+    return f"{project}:watermark:"
+
+
+@lru_cache(maxsize=65_536)
+def field_of(feature: str, view: str = VIEW) -> bytes:
+    """The hash field of a feature of a view."""
+    return struct.pack("<I", mmh3.hash(f"{view}:{feature}", signed=False))
 
 
 FIELDS = {name: field_of(name) for name in BY_NAME}
+ROW_NAMES = b"".join(FIELDS[name] for name in FEATURE_NAMES)
+"""The fields of a row of the view, four bytes each, in the order of `FEATURE_NAMES`."""
 
 
 def encode_value(name: str, value: Any) -> bytes:
@@ -73,6 +106,39 @@ def encode_value(name: str, value: Any) -> bytes:
         case "category":
             text = str(value).encode()
             return bytes([_TAG_STRING]) + _varint(len(text)) + text
+
+
+def framed(value: bytes) -> bytes:
+    """A value behind its length, as the guard's scripts take a row's values."""
+    return struct.pack("<I", len(value)) + value
+
+
+def encode_rows(rows: pa.Table) -> list[bytes]:
+    """Of each row its framed values, in the order of `FEATURE_NAMES`; encoded a column at a time."""
+    return [b"".join(values) for values in zip(*(_framed_column(name, rows[name]) for name in FEATURE_NAMES), strict=True)]
+
+
+_NULL = framed(b"")
+_FRAMED_DOUBLE = np.dtype([("length", "<u4"), ("tag", "u1"), ("value", "<f8")])
+
+
+def _framed_column(name: str, column: pa.ChunkedArray) -> Iterable[bytes]:
+    if BY_NAME[name].dtype == "float":
+        return _framed_doubles(column)
+    values = column.to_pylist()
+    known = {value: framed(encode_value(name, value)) for value in set(values)}
+    return map(known.__getitem__, values)
+
+
+def _framed_doubles(column: pa.ChunkedArray) -> list[bytes]:
+    packed = np.empty(len(column), _FRAMED_DOUBLE)
+    packed["length"], packed["tag"], packed["value"] = 9, _TAG_DOUBLE, column.to_numpy()
+    data, width = packed.tobytes(), _FRAMED_DOUBLE.itemsize
+    framed_values = [data[start : start + width] for start in range(0, len(data), width)]
+    if column.null_count:
+        for row in np.flatnonzero(column.is_null().to_numpy()):
+            framed_values[row] = _NULL
+    return framed_values
 
 
 def decode_value(data: bytes | None) -> Any:
@@ -95,9 +161,14 @@ def decode_value(data: bytes | None) -> Any:
 
 def encode_timestamp(moment: datetime) -> bytes:
     """A time as protobuf `Timestamp`."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp.SerializeToString()
+    return encode_timestamp_us(to_us(moment))
+
+
+def encode_timestamp_us(event_us: int) -> bytes:
+    """Microseconds since 1970 as protobuf `Timestamp`."""
+    seconds, micros = divmod(event_us, 1_000_000)
+    encoded = bytes([_TAG_SECONDS]) + _varint(seconds % _UINT64) if seconds else b""
+    return encoded + bytes([_TAG_NANOS]) + _varint(micros * 1000) if micros else encoded
 
 
 def decode_timestamp(data: bytes) -> datetime:
@@ -117,22 +188,57 @@ class RowOrigin:
 
     def encode(self) -> bytes:
         """Text whose first RANK_LENGTH characters compare as (epoch, event time, offset) do."""
-        rank = f"{self.epoch:08x}{self.event_us + _SIGN_BIAS:016x}{self.offset:016x}"
-        return f"{rank}:{self.partition}:{self.topic}".encode()
+        return f"{_moment(self.epoch, self.event_us)}{self.offset:016x}:{self.partition}:{self.topic}".encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> "RowOrigin":
-        """The origin in `data`."""
+    def decode(cls, data: bytes | None, event_us: int) -> "RowOrigin | None":
+        """The origin in `data` of a row of this event time; None if Feast wrote the row, which knows no records."""
+        if data is None:
+            return None
         rank, partition, topic = data.decode().split(":", 2)
-        return cls(int(rank[:8], 16), int(rank[8:24], 16) - _SIGN_BIAS, int(rank[24:], 16), int(partition), topic)
+        if rank.endswith(NO_OFFSET) or _event_us(rank) != event_us:
+            return None
+        return cls(int(rank[:8], 16), event_us, int(rank[24:], 16), int(partition), topic)
 
 
 RANK_LENGTH = 40
+NO_OFFSET = "-" * 16
+"""Instead of an offset in the rank of a row that Feast wrote: at equal event times it sorts below any record's."""
 
 
-def encode_position(epoch: int, offset: int) -> bytes:
-    """The last record applied, as text that compares as (epoch, offset) does."""
-    return f"{epoch:08x}{offset:016x}".encode()
+def feast_rank(epoch: int, event_us: int) -> str:
+    """The rank of a row that is not of a record but of Feast's materialisation, push or write."""
+    return _moment(epoch, event_us) + NO_OFFSET
+
+
+def _moment(epoch: int, event_us: int) -> str:
+    return f"{epoch:08x}{event_us + _SIGN_BIAS:016x}"
+
+
+def _event_us(rank: str) -> int:
+    return int(rank[8:24], 16) - _SIGN_BIAS
+
+
+@dataclass(frozen=True)
+class Position:
+    """The last record applied to a state."""
+
+    epoch: int
+    offset: int
+
+    def encode(self) -> bytes:
+        """Text that compares as (epoch, offset) does."""
+        return encode_epoch(self.epoch) + f"{self.offset:016x}".encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Position":
+        """The position in `data`."""
+        return cls(int(data[:8], 16), int(data[8:], 16))
+
+
+def encode_epoch(epoch: int) -> bytes:
+    """Text that compares as the epoch does; a position and a rank begin with it."""
+    return f"{epoch:08x}".encode()
 
 
 def _varint(number: int) -> bytes:

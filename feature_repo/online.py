@@ -1,13 +1,15 @@
 """The online store: guarded, pipelined writes for the stream, pipelined reads for the predictor.
 
 Place in the flow: the stream applies rows and then the partition's watermark; the predictor reads rows and states by
-person. Every write is guarded in Redis itself: a state only moves on to a greater (epoch, offset), a row only to a
-greater (epoch, event time, offset), so applying twice or out of order changes nothing.
+person. Every write is guarded in Redis itself (`guard`): a state only moves on to a greater (epoch, offset), a row only to
+a greater (epoch, event time, offset), so applying twice or out of order changes nothing. A row replaces another whole: a
+feature that the new one does not have is removed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, cast
 
 import pyarrow as pa
@@ -15,41 +17,17 @@ from redis import Redis
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-from feature_repo import layout
-from feature_repo.features import FEATURE_NAMES
-from feature_repo.temporal import PersonState, to_us
-from runtime.errors import Unavailable
+from feature_repo import guard, layout
+from feature_repo.guard import AsyncClient, Client
+from feature_repo.temporal import STATE_VERSION, PersonState, to_us
+from runtime.errors import Unavailable, UnknownStateVersion
 from runtime.settings import Settings
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 
-# KEYS: a person's hash. ARGV: position, state, row origin, then the row's fields and values. Answers how many of the two were
-# written.
-_APPLY = f"""
-local position = redis.call('HGET', KEYS[1], '{layout.POSITION_FIELD.decode()}')
-local written = 0
-if not position or position < ARGV[1] then
-  redis.call('HSET', KEYS[1], '{layout.POSITION_FIELD.decode()}', ARGV[1], '{layout.STATE_FIELD.decode()}', ARGV[2])
-  written = 1
-end
-local row = redis.call('HGET', KEYS[1], '{layout.ROW_FIELD.decode()}')
-if not row or string.sub(row, 1, {layout.RANK_LENGTH}) < string.sub(ARGV[3], 1, {layout.RANK_LENGTH}) then
-  redis.call('HSET', KEYS[1], '{layout.ROW_FIELD.decode()}', ARGV[3], unpack(ARGV, 4))
-  written = written + 1
-end
-return written
-"""
-
-# KEYS: a watermark. ARGV: what it must be (empty: absent, or of another epoch), what it becomes. Answers whether it moved.
-_ADVANCE = """
-local found = redis.call('GET', KEYS[1]) or ''
-local epoch = string.match(ARGV[2], '^%d+:')
-if string.sub(found, 1, #epoch) ~= epoch then found = '' end
-if found ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1
-"""
+_STATE_FIELDS = [layout.POSITION_FIELD, layout.STATE_FIELD]
+_SCAN_COUNT = 1_000
 
 
 def connect(settings: Settings) -> Redis:
@@ -66,46 +44,58 @@ def connect_async(settings: Settings) -> redis_asyncio.Redis:
 
 @dataclass(frozen=True)
 class OnlineRow:
-    """What is stored of a person: the features asked for, the record behind them, the fold's state if asked for."""
+    """What is stored of a person: the features asked for, the record behind them (None: Feast wrote the row, by
+    materialisation or push), the fold's state if asked for.
+    """
 
     values: Mapping[str, Any]
     event_timestamp: datetime
-    source_topic: str
-    source_partition: int
-    source_offset: int
+    source_topic: str | None
+    source_partition: int | None
+    source_offset: int | None
     state: PersonState | None = None
 
 
 class OnlineWriter:
     """Writes of one Feast project. Every method raises `Unavailable` if Redis does not answer."""
 
-    def __init__(self, client: Redis, project: str, epoch: int = 0) -> None:
+    def __init__(self, client: Client, project: str, epoch: int = 0) -> None:
         self._client = client
         self._project = project
         self._epoch = epoch
-        self._apply = client.register_script(_APPLY)
-        self._advance = client.register_script(_ADVANCE)
+
+    def at(self, epoch: int) -> "OnlineWriter":
+        """A writer of the same project whose rows and states are of `epoch`: they win over those of epochs below."""
+        return OnlineWriter(self._client, self._project, epoch)
 
     def states(self, person_ids: Iterable[str]) -> dict[str, PersonState]:
-        """The stored states of those persons who have one in this epoch."""
+        """The stored states of those persons who have one in this epoch. Raises `UnknownStateVersion`."""
         wanted = list(dict.fromkeys(person_ids))
         pipe = self._client.pipeline(transaction=False)
         for person_id in wanted:
-            pipe.hget(self._key(person_id), layout.STATE_FIELD.decode())  # type: ignore[arg-type]  # keys are bytes
+            pipe.hmget(self._key(person_id), _STATE_FIELDS)  # type: ignore[arg-type]  # keys are bytes
         found = zip(wanted, self._execute(pipe), strict=True)
-        states = {person_id: PersonState.decode(data) for person_id, data in found if data}
-        return {person_id: state for person_id, state in states.items() if state.epoch == self._epoch}
+        return {
+            person_id: decode_state(state)
+            for person_id, (position, state) in found
+            if state and layout.Position.decode(position).epoch == self._epoch
+        }
 
     def apply(self, rows: pa.Table, states: Mapping[str, PersonState]) -> None:
         """Store, of each person in `rows` (of one partition, history schema), the newest row and the state after them all."""
-        pipe = self._client.pipeline(transaction=False)
-        for row in _newest(rows):
-            self._apply(
-                keys=[self._key(row["person_id"])],
-                args=self._arguments(row, states[row["person_id"]]),
-                client=pipe,
-            )
-        self._execute(pipe)
+        newest = _newest(rows)
+        self._evaluate(guard.WRITE, list(self._writes(newest, states)))
+
+    def remove_older(self, epoch: int) -> int:
+        """Remove rows and states of epochs below `epoch`, wherever a person has one; answers how many persons had.
+
+        Other views' features of a person stay. For after a rebuild, which writes whoever it knows anew.
+        """
+        first = layout.encode_epoch(epoch)
+        removed = 0
+        for keys in _chunks(self._keys(), guard.AT_ONCE):
+            removed += sum(self._evaluate(guard.REMOVE, [(key, [layout.VIEW, first, layout.ROW_NAMES]) for key in keys]))
+        return removed
 
     def watermark(self, topic: str, partition: int) -> int | None:
         """The last offset of the partition whose rows are all stored; None if unknown in this epoch."""
@@ -122,10 +112,8 @@ class OnlineWriter:
         False, and nothing is stated, if the watermark is no longer `known`: the store was emptied or set back meanwhile.
         """
         before = b"" if known is None else self._mark(known)
-        try:
-            return bool(self._advance(keys=[self._watermark_key(topic, partition)], args=[before, self._mark(offset)]))
-        except RedisError as error:
-            raise Unavailable("redis", str(error)) from error
+        (moved,) = self._evaluate(guard.ADVANCE, [(self._watermark_key(topic, partition), [before, self._mark(offset)])])
+        return bool(moved)
 
     def refuse_eviction(self) -> None:
         """Check that Redis never drops a key to save memory. Raises `Unavailable` naming the remedy if it might."""
@@ -136,28 +124,43 @@ class OnlineWriter:
         if policy != "noeviction":
             raise Unavailable("redis", f"maxmemory-policy is {policy}; set it to noeviction, or rows disappear silently")
 
-    def _arguments(self, row: Mapping[str, Any], state: PersonState) -> list[bytes]:
-        origin = layout.RowOrigin(
-            self._epoch,
-            to_us(row["event_timestamp"]),
-            row["source_offset"],
-            row["source_partition"],
-            row["source_topic"],
-        )
-        arguments = [layout.encode_position(self._epoch, state.offset), state.encode(), origin.encode()]
-        arguments += [layout.TIMESTAMP_FIELD, layout.encode_timestamp(row["event_timestamp"])]
-        for name in FEATURE_NAMES:
-            arguments += [layout.FIELDS[name], layout.encode_value(name, row[name])]
-        return arguments
+    def _writes(self, rows: pa.Table, states: Mapping[str, PersonState]) -> Iterator[guard.Call]:
+        origin = (rows[name].to_pylist() for name in ("person_id", "source_offset", "source_partition", "source_topic"))
+        columns = (event_times_us(rows), *origin, layout.encode_rows(rows))
+        for event_us, person_id, offset, partition, topic, values in zip(*columns, strict=True):
+            state = states[person_id]
+            source = layout.RowOrigin(self._epoch, event_us, offset, partition, topic).encode()
+            arguments: list[bytes | str | int] = [
+                layout.VIEW,
+                source[: layout.RANK_LENGTH],
+                source,
+                layout.encode_timestamp_us(event_us),
+            ]
+            position = layout.Position(self._epoch, state.offset).encode()
+            yield self._key(person_id), [*arguments, layout.ROW_NAMES, values, 0, position, state.encode()]
+
+    def _keys(self) -> Iterator[bytes]:
+        """The keys of all persons of the project."""
+        found = self._client.scan_iter(match=layout.entity_key_pattern(self._project), count=_SCAN_COUNT)
+        try:
+            yield from (key for key in found if layout.decode_entity_key(key, self._project) is not None)
+        except RedisError as error:
+            raise Unavailable("redis", str(error)) from error
 
     def _key(self, person_id: str) -> bytes:
         return layout.entity_key(person_id, self._project)
 
     def _watermark_key(self, topic: str, partition: int) -> str:
-        return f"{self._project}:watermark:{topic}:{partition}"
+        return layout.watermark_key(self._project, topic, partition)
 
     def _mark(self, offset: int) -> bytes:
         return f"{self._epoch}:{offset}".encode()
+
+    def _evaluate(self, script: guard.Script, calls: Sequence[guard.Call]) -> list[Any]:
+        try:
+            return guard.evaluate(self._client, script, calls)
+        except RedisError as error:
+            raise Unavailable("redis", str(error)) from error
 
     def _execute(self, pipe: Any) -> list[Any]:
         try:
@@ -169,7 +172,7 @@ class OnlineWriter:
 class OnlineReader:
     """Reads of one Feast project, for asyncio."""
 
-    def __init__(self, client: redis_asyncio.Redis, project: str) -> None:
+    def __init__(self, client: AsyncClient, project: str) -> None:
         self._client = client
         self._project = project
 
@@ -178,7 +181,7 @@ class OnlineReader:
     ) -> list[OnlineRow | None]:
         """The rows of `person_ids`, in their order, None where nothing is stored; one round trip.
 
-        Raises `KeyError` for a feature that is none, `Unavailable` if Redis does not answer.
+        Raises `KeyError` for a feature that is none, `UnknownStateVersion`, `Unavailable` if Redis does not answer.
         """
         fields = [layout.TIMESTAMP_FIELD, layout.ROW_FIELD, *([layout.STATE_FIELD] if with_state else [])]
         fields += [layout.FIELDS[name] for name in features]
@@ -203,31 +206,49 @@ class OnlineReader:
         await self._client.aclose()
 
 
-def _newest(rows: pa.Table) -> list[dict[str, Any]]:
+def decode_state(data: bytes) -> PersonState:
+    """The state in `data`. Raises `UnknownStateVersion` if other code wrote it than this can continue."""
+    if data[0] != STATE_VERSION:
+        raise UnknownStateVersion(data[0], STATE_VERSION)
+    return PersonState.decode(data)
+
+
+def event_times_us(rows: pa.Table) -> list[int]:
+    """The rows' event times in microseconds since 1970."""
+    times: list[int] = rows["event_timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    return times
+
+
+def _newest(rows: pa.Table) -> pa.Table:
     """Of each person the row with the greatest (event time, offset)."""
-    newest: dict[str, dict[str, Any]] = {}
-    for row in rows.to_pylist():
-        known = newest.get(row["person_id"])
-        if known is None or (known["event_timestamp"], known["source_offset"]) < (
-            row["event_timestamp"],
-            row["source_offset"],
-        ):
-            newest[row["person_id"]] = row
-    return list(newest.values())
+    newest: dict[str, tuple[int, int, int]] = {}
+    columns = (rows["person_id"].to_pylist(), event_times_us(rows), rows["source_offset"].to_pylist())
+    for number, (person_id, event_us, offset) in enumerate(zip(*columns, strict=True)):
+        known = newest.get(person_id)
+        if known is None or known[:2] < (event_us, offset):
+            newest[person_id] = (event_us, offset, number)
+    return rows if len(newest) == len(rows) else rows.take([number for _, _, number in newest.values()])
+
+
+def _chunks(keys: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    remaining = iter(keys)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
 
 
 def _online_row(values: Sequence[bytes | None], features: Sequence[str], *, with_state: bool) -> OnlineRow | None:
     stamp, origin, *rest = values
-    if stamp is None or origin is None:
+    if stamp is None:
         return None
-    state = PersonState.decode(rest[0]) if with_state and rest[0] else None
+    state = decode_state(rest[0]) if with_state and rest[0] else None
     decoded = map(layout.decode_value, rest[1:] if with_state else rest)
-    source = layout.RowOrigin.decode(origin)
+    event_time = layout.decode_timestamp(stamp)
+    source = layout.RowOrigin.decode(origin, to_us(event_time))
     return OnlineRow(
         values=dict(zip(features, decoded, strict=True)),
-        event_timestamp=layout.decode_timestamp(stamp),
-        source_topic=source.topic,
-        source_partition=source.partition,
-        source_offset=source.offset,
+        event_timestamp=event_time,
+        source_topic=source.topic if source else None,
+        source_partition=source.partition if source else None,
+        source_offset=source.offset if source else None,
         state=state,
     )

@@ -4,8 +4,10 @@ HabitusError                     every error that we raise on purpose; carries a
 ├── InvalidSetting               a setting is missing or contradicts another
 ├── RecordRejected               a person record or label breaks its contract; names every violated field
 ├── HistoryConflict              another owner extended the same end of a history
+├── EpochSuperseded              a backfill has opened a new epoch
 ├── InfrastructureError          Kafka, Redis, MLflow or a disk failed; retry, then stop without acknowledging
-│   └── Unavailable              not there yet, or not there any more; retryable by the caller
+│   ├── Unavailable              not there yet, or not there any more; retryable by the caller
+│   └── UnknownStateVersion      other code wrote a person's online state, and this cannot continue it
 ├── InvalidRequest               a prediction request breaks its contract; names every violated field
 ├── UnknownPerson                no features are stored for a person
 ├── StaleFeatures                stored features are older than the caller's limit
@@ -63,6 +65,14 @@ class HistoryConflict(HabitusError):
     """A history file for this range exists: another owner has the partition."""
 
 
+class EpochSuperseded(HabitusError):
+    """The epoch that was written is no longer the one to be written: a backfill has opened a newer one."""
+
+    def __init__(self, epoch: int, newer: int) -> None:
+        super().__init__(f"epoch {epoch} was superseded by epoch {newer}", remedy="go on in the newer epoch")
+        self.newer = newer
+
+
 class InfrastructureError(HabitusError):
     """A part that we stand on failed."""
 
@@ -74,6 +84,19 @@ class Unavailable(InfrastructureError):
         super().__init__(f"{part}: {message}", remedy=f"see that {part} runs; `habitus status` and `habitus doctor` tell")
         self.part = part
         self.retry_after = retry_after
+
+
+class UnknownStateVersion(InfrastructureError):
+    """A person's online state is of version `found`; this code reads and writes `known`."""
+
+    def __init__(self, found: int, known: int) -> None:
+        newer = "upgrade this process to the code that wrote it"
+        super().__init__(
+            f"a state in the online store is of version {found}, this code knows {known}",
+            remedy=newer if found > known else "run `habitus backfill`, which writes all states anew",
+        )
+        self.found = found
+        self.known = known
 
 
 class InvalidRequest(HabitusError):

@@ -23,9 +23,9 @@ from feature_repo.online import OnlineReader, OnlineRow, OnlineWriter, connect, 
 from feature_repo.online_store import connection_string
 from feature_repo.person import PersonRecord
 from feature_repo.schemas import PERSON_FEATURES
-from feature_repo.temporal import PersonState
+from feature_repo.temporal import STATE_VERSION, PersonState
 from feature_repo.views import VIEW, define
-from runtime.errors import Unavailable
+from runtime.errors import Unavailable, UnknownStateVersion
 from runtime.settings import Settings
 from streams.verify import verify
 
@@ -177,6 +177,103 @@ def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Setti
     assert (found.values["weight_kg"], found.source_offset) == (70, 0)
 
 
+def test_a_writer_at_another_epoch_is_of_the_same_project(writer: OnlineWriter) -> None:
+    """Promise: states and watermarks of other epochs are not returned, and each epoch's writer returns its own."""
+    rows, states = materialise([located(9)], {})
+    writer.apply(rows, states)
+    writer.advance_watermark(TOPIC, 2, None, 9)
+    later = writer.at(3)
+    assert (later.states(["ann"]), later.watermark(TOPIC, 2)) == ({}, None)
+    assert (later.at(0).states(["ann"]), later.at(0).watermark(TOPIC, 2)) == (states, 9)
+    rows, states = materialise([located(0)], {"ann": PersonState(epoch=3)})
+    later.apply(rows, states)
+    assert (writer.states(["ann"]), later.states(["ann"])) == ({}, states)
+
+
+def test_an_older_epochs_writer_changes_nothing_any_more(writer: OnlineWriter, settings: Settings) -> None:
+    rows, states = materialise([located(0, weight_kg=70)], {"ann": PersonState(epoch=1)})
+    writer.at(1).apply(rows, states)
+    rows, states = materialise([located(9, hours=5, weight_kg=90)], {})
+    writer.apply(rows, states)
+    (found,) = read(settings, "ann")
+    assert found is not None
+    assert (found.values["weight_kg"], found.source_offset) == (70, 0)
+    assert found.state is not None
+    assert (found.state.epoch, found.state.offset) == (1, 0)
+
+
+NEWER = {layout.field_of("of_newer_code"): b"\x12\x01x", layout.field_of("other", "other_view"): b"\x12\x01y"}
+
+
+def stored_by_newer_code(client: Redis, project: str, person_id: str = "ann") -> bytes:
+    """Make the person's row look as if code with one feature more had written it, and another view beside it."""
+    key = layout.entity_key(person_id, project)
+    names = layout.ROW_NAMES + layout.field_of("of_newer_code")
+    client.hset(key, mapping={layout.NAMES_FIELD: names, b"_ts:other_view": b"\x08\x01", **NEWER})  # type: ignore[arg-type]
+    return key
+
+
+def test_a_row_of_older_code_leaves_no_newer_features_behind(client: Redis, writer: OnlineWriter, settings: Settings) -> None:
+    """Promise: whoever reads the newer feature finds null, not the value of another record; other views' values stay."""
+    rows, states = materialise([located(0), located(1, hours=1)], {})
+    writer.apply(rows.slice(0, 1), states)
+    key = stored_by_newer_code(client, settings.project)
+    writer.apply(rows.slice(1, 1), states)
+    assert [client.hget(key, field) for field in NEWER] == [None, b"\x12\x01y"]
+    assert client.hget(key, b"_ts:other_view") == b"\x08\x01"
+    assert client.hget(key, layout.NAMES_FIELD) == layout.ROW_NAMES
+
+
+def test_a_row_that_is_refused_removes_nothing(client: Redis, writer: OnlineWriter, settings: Settings) -> None:
+    rows, states = materialise([located(0, hours=1), located(1)], {})
+    writer.apply(rows.slice(0, 1), states)
+    key = stored_by_newer_code(client, settings.project)
+    writer.apply(rows.slice(1, 1), states)
+    assert [client.hget(key, field) for field in NEWER] == list(NEWER.values())
+
+
+def test_what_a_rebuild_did_not_write_anew_can_be_removed(client: Redis, writer: OnlineWriter, settings: Settings) -> None:
+    """Promise: rows and states of older epochs go, those of this one, of other views and of other projects stay."""
+    rows, states = materialise([located(0), located(1, "bob"), located(2, "eve")], {})
+    writer.apply(rows, states)
+    OnlineWriter(client, f"x{settings.project}").apply(rows, states)
+    kept = stored_by_newer_code(client, settings.project, "bob")
+    rows, states = materialise([located(0)], {"ann": PersonState(epoch=2)})
+    writer.at(2).apply(rows, states)
+    assert (writer.remove_older(0), writer.remove_older(2), writer.remove_older(2)) == (0, 2, 0)
+    ann, bob, eve = read(settings, "ann", "bob", "eve")
+    assert (ann is not None, bob, eve) == (True, None, None)
+    assert set(client.hkeys(kept)) == {b"_ts:other_view", layout.field_of("other", "other_view")}
+    assert not client.exists(layout.entity_key("eve", settings.project))
+    assert None not in read(settings, "ann", "bob", "eve", project=f"x{settings.project}")
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(STATE_VERSION + 1, "upgrade this process"), (0, "habitus backfill")])
+def test_a_state_of_other_code_is_told_with_its_remedy(
+    client: Redis, writer: OnlineWriter, settings: Settings, version: int, remedy: str
+) -> None:
+    """Promise: code that cannot continue a state says so and what to do; it never folds on from nothing."""
+    rows, states = materialise([located(0)], {})
+    writer.apply(rows, states)
+    other = bytes([version]) + states["ann"].encode()[1:]
+    client.hset(layout.entity_key("ann", settings.project), layout.STATE_FIELD, other)  # type: ignore[arg-type]
+    for ask in (lambda: writer.states(["ann"]), lambda: read(settings, "ann")):
+        with pytest.raises(UnknownStateVersion, match=f"version {version}") as told:
+            ask()
+        assert remedy in told.value.remedy
+    assert writer.at(1).states(["ann"]) == {}
+
+
+def test_scripts_that_redis_lost_are_loaded_again(client: Redis, writer: OnlineWriter) -> None:
+    rows, states = materialise([located(0)], {})
+    writer.apply(rows, states)
+    client.script_flush()
+    assert writer.advance_watermark(TOPIC, 2, None, 0)
+    client.script_flush()
+    writer.apply(*materialise([located(1)], states))
+    assert writer.states(["ann"])["ann"].offset == 1
+
+
 def test_a_watermark_is_kept_a_shard(writer: OnlineWriter) -> None:
     assert writer.watermark(TOPIC, 2) is None
     assert writer.advance_watermark(TOPIC, 2, None, 41)
@@ -203,6 +300,7 @@ def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Setting
         lambda: writer.apply(rows, states),
         lambda: writer.watermark(TOPIC, 0),
         lambda: writer.advance_watermark(TOPIC, 0, None, 1),
+        lambda: writer.remove_older(1),
         writer.refuse_eviction,
     ):
         with pytest.raises(Unavailable, match="redis"):
