@@ -43,14 +43,14 @@ class Scene:
     def __post_init__(self) -> None:
         self.topics = Topics(self.settings)
 
-    def start(self, **overrides: str) -> None:
-        """Start a worker of this scene."""
+    def start(self, *command: str, **overrides: str) -> None:
+        """Start a worker of this scene, or a stand-in for it: a module and its arguments."""
         names = ("kafka_bootstrap", "topic_prefix", "project", "home", "offline_uri")
         env = {f"HABITUS_{name.upper()}": str(getattr(self.settings, name)) for name in names}
         env["HABITUS_REDIS_URL"] = self.settings.redis_url.get_secret_value()
         with self.log.open("ab") as log:
             self.worker = subprocess.Popen(
-                [sys.executable, "-m", "streams"],
+                [sys.executable, "-m", *(command or ("streams",))],
                 cwd=ROOT,
                 env=os.environ | env | overrides,
                 stdin=subprocess.DEVNULL,
