@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from feature_repo.history import History
-from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
-from runtime.kafka import consumer, lag, producer
+from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, Dataset
+from runtime.kafka import consumer, ensure_topics, lag, producer
 from runtime.topics import Topics
 from streams.adapters.kafka import read_dead_letters
 from streams.settings import StreamsSettings
@@ -43,16 +45,20 @@ class Scene:
     def __post_init__(self) -> None:
         self.topics = Topics(self.settings)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a process to this scene."""
+        names = ("kafka_bootstrap", "topic_prefix", "project", "home", "offline_uri", "registry_uri")
+        addresses = {f"HABITUS_{name.upper()}": str(getattr(self.settings, name)) for name in names}
+        return addresses | {"HABITUS_REDIS_URL": self.settings.redis_url.get_secret_value()}
+
     def start(self, *command: str, **overrides: str) -> None:
         """Start a worker of this scene, or a stand-in for it: a module and its arguments."""
-        names = ("kafka_bootstrap", "topic_prefix", "project", "home", "offline_uri")
-        env = {f"HABITUS_{name.upper()}": str(getattr(self.settings, name)) for name in names}
-        env["HABITUS_REDIS_URL"] = self.settings.redis_url.get_secret_value()
         with self.log.open("ab") as log:
             self.worker = subprocess.Popen(
                 [sys.executable, "-m", *(command or ("streams",))],
                 cwd=ROOT,
-                env=os.environ | env | overrides,
+                env=os.environ | self.environment | overrides,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -65,15 +71,27 @@ class Scene:
         self.worker.kill()
         self.worker.wait(timeout=STOPS_WITHIN_S)
 
+    def await_end(self, within_s: float = STARTS_WITHIN_S) -> int:
+        """Wait until the worker has ended by itself; its exit code."""
+        assert self.worker is not None
+        return self.worker.wait(timeout=within_s)
+
+    def unacknowledged(self, topic: str) -> int:
+        """How many messages of `topic` are not acknowledged."""
+        return lag(self.settings, f"{self.settings.topic_prefix}streams", topic)
+
+    def rows(self, dataset: Dataset) -> pa.Table:
+        """Every row of a history."""
+        return History(self.settings.offline_path, dataset).scan()
+
     def await_log(self, text: str, within_s: float = STARTS_WITHIN_S) -> None:
         """Wait until the worker's log says `text`."""
         wait_until(lambda: text in self.log.read_text(), within_s, f"{text!r} in {self.log.read_text()[-2000:]}")
 
     def drain(self, *topics: str) -> None:
         """Wait until every message of `topics` is acknowledged."""
-        group = f"{self.settings.topic_prefix}streams"
         for topic in topics:
-            wait_until(lambda topic=topic: lag(self.settings, group, topic) == 0, DRAINED_WITHIN_S, f"{topic} drained")
+            wait_until(lambda topic=topic: self.unacknowledged(topic) == 0, DRAINED_WITHIN_S, f"{topic} drained")
 
     def read(self, topic: str) -> list[Any]:
         """Every message of `topic`."""
@@ -86,6 +104,20 @@ class Scene:
                 for messages in reader.poll(timeout_ms=500).values():
                     found += messages
             return found
+
+
+@contextmanager
+def staged(settings: StreamsSettings, log: Path) -> Iterator[Scene]:
+    """Topics and stores of `settings`, no worker yet; whatever workers are started are killed in the end."""
+    made = Scene(settings, log)
+    made.log.touch()
+    ensure_topics(settings, made.topics.all())
+    try:
+        yield made
+    finally:
+        for worker in made.started:
+            worker.kill()
+            worker.wait(timeout=STOPS_WITHIN_S)
 
 
 @contextmanager
@@ -138,7 +170,7 @@ def send_people(scene: Scene, count: int, start: int = 0) -> None:
 
 def require_nothing_lost(scene: Scene, published: int, dead: int = 0) -> None:
     """Accepted + dead = published, each once; person.features complete; online = history; every label kept."""
-    rows = History(scene.settings.offline_path, PERSON_FEATURES).scan()
+    rows = scene.rows(PERSON_FEATURES)
     places = list(zip(rows["source_partition"].to_pylist(), rows["source_offset"].to_pylist(), strict=True))
     assert len(set(places)) == len(places) == published - dead
     letters = read_dead_letters(scene.settings, scene.topics.records.name)
@@ -152,7 +184,7 @@ def require_nothing_lost(scene: Scene, published: int, dead: int = 0) -> None:
         assert sorted(counts) == list(range(1, seen[person_id] + 1))
     report = asyncio.run(verify(scene.settings))
     assert (report.checked, report.holds) == (len(seen), True), report
-    labels = History(scene.settings.offline_path, PERSON_LABELS).scan().to_pylist()
+    labels = scene.rows(PERSON_LABELS).to_pylist()
     assert len({(each["person_id"], each["event_timestamp"]) for each in labels}) == published - dead
 
 
