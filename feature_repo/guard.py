@@ -15,17 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from redis import Redis, RedisCluster
-from redis import asyncio as redis_asyncio
 from redis.exceptions import NoScriptError
 
 from feature_repo import layout
+from feature_repo.connections import AsyncClient, Client
 
 AT_ONCE = 1_000  # calls in a pipeline; a thousand rows of forty features are about half a megabyte
 _TRIES = 3  # a script may be flushed, or its server replaced, between loading it and calling it
 
-Client = Redis | RedisCluster
-AsyncClient = redis_asyncio.Redis | redis_asyncio.RedisCluster
 Call = tuple[bytes | str, Sequence[bytes | str | int]]
 
 
@@ -163,11 +160,12 @@ return 1
 """
 )
 
-# KEYS: a watermark. ARGV: what it must be (empty: absent, or of another epoch), what it becomes. Answers whether it moved.
+# KEYS: a watermark. ARGV: what it must be (empty: absent, or of an older epoch), what it becomes. Answers whether it moved.
 ADVANCE = Script("""
 local found = redis.call('GET', KEYS[1]) or ''
-local epoch = string.match(ARGV[2], '^%d+:')
-if string.sub(found, 1, #epoch) ~= epoch then found = '' end
+local stored, epoch = string.match(found, '^(%d+):'), string.match(ARGV[2], '^(%d+):')
+if stored and tonumber(stored) > tonumber(epoch) then return 0 end
+if stored ~= epoch then found = '' end
 if found ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -61,6 +61,19 @@ def decode_entity_key(key: bytes, project: str) -> str | None:
     return key[length_end:person_end].decode() if key[person_end:] == project.encode() else None
 
 
+def is_entity_key(data: bytes) -> bool:
+    """Whether `data` is one entity key as Feast serialises it, of any join keys and types, with nothing after it."""
+    end = 4
+    try:
+        (join_keys,) = struct.unpack_from("<I", data)
+        for _ in range(2 * join_keys):  # the names, then the values: each its type, its length, itself
+            _, length = struct.unpack_from("<II", data, end)
+            end += 8 + length
+    except struct.error:
+        return False
+    return end == len(data)
+
+
 def entity_key_pattern(project: str) -> bytes:
     """A pattern for SCAN that every person's key in `project` fits, and few others; `decode_entity_key` tells them apart."""
     return literally(_ENTITY_HEAD) + b"*" + literally(project.encode())

@@ -7,45 +7,44 @@ feature that the new one does not have is removed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, cast
 
 import pyarrow as pa
-from redis import Redis
-from redis import asyncio as redis_asyncio
-from redis.exceptions import RedisError
+from redis import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 
 from feature_repo import guard, layout
-from feature_repo.guard import AsyncClient, Client
+from feature_repo.connections import AsyncClient, Client, open_async_client, open_client
 from feature_repo.temporal import STATE_VERSION, PersonState, to_us
-from runtime.errors import Unavailable, UnknownStateVersion
+from runtime.clock import Clock, SystemClock
+from runtime.errors import EpochSuperseded, Unavailable, UnknownStateVersion
 from runtime.settings import Settings
 
-CONNECT_TIMEOUT_S = 2.0
-ANSWER_TIMEOUT_S = 5.0
-
+_FAILURES = (RedisError, RedisClusterException, OSError)
 _STATE_FIELDS = [layout.POSITION_FIELD, layout.STATE_FIELD]
 _SCAN_COUNT = 1_000
 
 
-def connect(settings: Settings) -> Redis:
-    """A Redis client for `settings.redis_url`; connects when first used."""
-    url = settings.redis_url.get_secret_value()
-    return Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=ANSWER_TIMEOUT_S)
+def connect(settings: Settings) -> Client:
+    """A client for `settings.redis_url`. Raises `Unavailable` if it names a cluster that does not answer."""
+    try:
+        return open_client(settings.redis_url.get_secret_value())
+    except _FAILURES as error:
+        raise Unavailable("redis", str(error)) from error
 
 
-def connect_async(settings: Settings) -> redis_asyncio.Redis:
+def connect_async(settings: Settings) -> AsyncClient:
     """As `connect`, for asyncio."""
-    url = settings.redis_url.get_secret_value()
-    return redis_asyncio.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=ANSWER_TIMEOUT_S)
+    return open_async_client(settings.redis_url.get_secret_value())
 
 
 @dataclass(frozen=True)
 class OnlineRow:
     """What is stored of a person: the features asked for, the record behind them (None: Feast wrote the row, by
-    materialisation or push), the fold's state if asked for.
+    materialisation or push), the fold's state if asked for. The values of an expired row are None; its state is as stored.
     """
 
     values: Mapping[str, Any]
@@ -54,6 +53,7 @@ class OnlineRow:
     source_partition: int | None
     source_offset: int | None
     state: PersonState | None = None
+    expired: bool = False
 
 
 class OnlineWriter:
@@ -98,13 +98,20 @@ class OnlineWriter:
         return removed
 
     def watermark(self, topic: str, partition: int) -> int | None:
-        """The last offset of the partition whose rows are all stored; None if unknown in this epoch."""
+        """The last offset of the partition whose rows are all stored; None if unknown in this epoch.
+
+        Raises `EpochSuperseded` if the store was filled in a newer epoch.
+        """
         try:
             found = cast("bytes | None", self._client.get(self._watermark_key(topic, partition)))
-        except RedisError as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
-        epoch, _, offset = (found or b"").decode().partition(":")
-        return int(offset) if offset and int(epoch) == self._epoch else None
+        if found is None:
+            return None
+        epoch, _, offset = found.decode().partition(":")
+        if int(epoch) > self._epoch:
+            raise EpochSuperseded(self._epoch, int(epoch))
+        return int(offset) if int(epoch) == self._epoch else None
 
     def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
         """State that all rows up to `offset` are stored, if those up to `known` still are; called after `apply`.
@@ -118,11 +125,19 @@ class OnlineWriter:
     def refuse_eviction(self) -> None:
         """Check that Redis never drops a key to save memory. Raises `Unavailable` naming the remedy if it might."""
         try:
-            policy = cast("dict[str, str]", self._client.config_get("maxmemory-policy"))["maxmemory-policy"]
-        except RedisError as error:
+            policies = self._policies()
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
-        if policy != "noeviction":
+        for policy in policies - {"noeviction"}:
             raise Unavailable("redis", f"maxmemory-policy is {policy}; set it to noeviction, or rows disappear silently")
+
+    def _policies(self) -> set[str]:
+        client, name = self._client, "maxmemory-policy"
+        if isinstance(client, RedisCluster):
+            told = [client.config_get(name, target_nodes=node) for node in client.get_primaries()]  # type: ignore[no-untyped-call]
+        else:
+            told = [client.config_get(name)]
+        return {cast("dict[str, str]", each)[name] for each in told}
 
     def _writes(self, rows: pa.Table, states: Mapping[str, PersonState]) -> Iterator[guard.Call]:
         origin = (rows[name].to_pylist() for name in ("person_id", "source_offset", "source_partition", "source_topic"))
@@ -144,7 +159,7 @@ class OnlineWriter:
         found = self._client.scan_iter(match=layout.entity_key_pattern(self._project), count=_SCAN_COUNT)
         try:
             yield from (key for key in found if layout.decode_entity_key(key, self._project) is not None)
-        except RedisError as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
 
     def _key(self, person_id: str) -> bytes:
@@ -159,22 +174,24 @@ class OnlineWriter:
     def _evaluate(self, script: guard.Script, calls: Sequence[guard.Call]) -> list[Any]:
         try:
             return guard.evaluate(self._client, script, calls)
-        except RedisError as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
 
     def _execute(self, pipe: Any) -> list[Any]:
         try:
             return cast("list[Any]", pipe.execute())
-        except RedisError as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
 
 
 class OnlineReader:
-    """Reads of one Feast project, for asyncio."""
+    """Reads of one Feast project, for asyncio. With a `ttl`, rows older than it are `expired`; nothing is deleted."""
 
-    def __init__(self, client: AsyncClient, project: str) -> None:
+    def __init__(self, client: AsyncClient, project: str, *, ttl: timedelta | None = None, clock: Clock | None = None) -> None:
         self._client = client
         self._project = project
+        self._ttl = ttl
+        self._clock = clock or SystemClock()
 
     async def read(
         self, person_ids: Sequence[str], features: Sequence[str], *, with_state: bool = False
@@ -190,15 +207,22 @@ class OnlineReader:
             pipe.hmget(layout.entity_key(person_id, self._project), fields)  # type: ignore[arg-type]  # keys are bytes
         try:
             found: list[list[bytes | None]] = await pipe.execute()
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
-        return [_online_row(values, features, with_state=with_state) for values in found]
+        rows = [_online_row(values, features, with_state=with_state) for values in found]
+        return rows if self._ttl is None else [self._hidden_if_old(row, self._clock.now() - self._ttl) for row in rows]
+
+    @staticmethod
+    def _hidden_if_old(row: OnlineRow | None, limit: datetime) -> OnlineRow | None:
+        if row is None or row.event_timestamp >= limit:
+            return row
+        return replace(row, values=dict.fromkeys(row.values), expired=True)
 
     async def ping(self) -> None:
         """Raises `Unavailable` if Redis does not answer."""
         try:
             await self._client.ping()  # type: ignore[misc]  # typed for both kinds of client
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             raise Unavailable("redis", str(error)) from error
 
     async def close(self) -> None:

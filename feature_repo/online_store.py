@@ -1,46 +1,53 @@
-"""Feast's view of the online store: its own Redis store, whose address comes from our settings.
+"""Feast's view of the online store: the guarded Redis store, found by our settings, that knows which view the stream writes.
 
-Place in the flow: named in `feature_store.yaml`; used by Feast's CLI, UI and `get_online_features`. The stream and
-the predictor use `online`, which keeps the same layout.
+Place in the flow: named in `feature_store.yaml`; used by Feast's CLI, UI, `materialize`, `push` and `get_online_features`. The
+stream and the predictor use `online`, which keeps the same layout under the same guard.
 """
 
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
-from pydantic import Field, StrictStr
+from feast import FeatureView, RepoConfig
+from pydantic import Field, SecretStr
 
+from feature_repo import layout
+from feature_repo.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
 from runtime.settings import Settings
 
 
-def connection_string(url: str) -> str:
-    """A Redis URL in Feast's form: `host:port,db=0,password=...,ssl=true`.
+def _configured() -> SecretStr:
+    return Settings().redis_url
 
-    >>> connection_string("rediss://:secret@redis.example:6380/1?ssl_ca_certs=ca.pem")
-    'redis.example:6380,db=1,password=secret,ssl=true,ssl_ca_certs=ca.pem'
+
+class PersonRedisOnlineStoreConfig(GuardedRedisOnlineStoreConfig):
+    """As the guarded store's; an absent `connection_string` is `HABITUS_REDIS_URL`."""
+
+    type: Literal["feature_repo.online_store.PersonRedisOnlineStore"] = "feature_repo.online_store.PersonRedisOnlineStore"  # type: ignore[assignment]
+    connection_string: SecretStr = Field(default_factory=_configured)
+
+
+class PersonRedisOnlineStore(GuardedRedisOnlineStore):
+    """The guarded store of our project.
+
+    Where it removes persons' rows it removes the watermarks first: a worker that finds none fills the store from the history.
     """
-    parts = urlsplit(url)
-    options = {
-        "db": parts.path.strip("/") or "0",
-        "username": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "ssl": "true" if parts.scheme == "rediss" else None,
-        **{name: values[-1] for name, values in parse_qs(parts.query).items()},
-    }
-    given = [f"{name}={value}" for name, value in options.items() if value]
-    return ",".join([f"{parts.hostname or 'localhost'}:{parts.port or 6379}", *given])
 
+    def epoch_of(self, config: RepoConfig, view: str) -> int | None:  # noqa: ARG002
+        """Of the view that the stream writes the epoch that readers read, since that is what Feast materialises."""
+        return 0 if view == layout.VIEW else None
 
-def _configured() -> str:
-    return connection_string(Settings().redis_url.get_secret_value())
+    def delete_table(self, config: RepoConfig, table: FeatureView) -> None:
+        """As the guarded store's."""
+        if table.name == layout.VIEW:
+            self._forget_watermarks(config)
+        super().delete_table(config, table)
 
+    def delete_entity_values(self, config: RepoConfig, join_keys: list[str]) -> None:
+        """As the guarded store's."""
+        if list(join_keys) == [layout.JOIN_KEY]:
+            self._forget_watermarks(config)
+        super().delete_entity_values(config, join_keys)
 
-class PersonRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]  # Feast has no types
-    """As Feast's; an absent `connection_string` is that of `HABITUS_REDIS_URL`."""
-
-    type: Literal["feature_repo.online_store.PersonRedisOnlineStore"] = "feature_repo.online_store.PersonRedisOnlineStore"
-    connection_string: StrictStr = Field(default_factory=_configured)
-
-
-class PersonRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast has no types
-    """Feast's Redis store, found by our settings."""
+    def _forget_watermarks(self, config: RepoConfig) -> None:
+        client = self._get_client(config.online_store)
+        for key in client.scan_iter(match=layout.literally(layout.watermark_prefix(config.project).encode()) + b"*"):
+            client.delete(key)

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from feast import FeatureStore, RepoConfig
 
-from feature_repo.online_store import connection_string
 from feature_repo.views import define
 from runtime.settings import Settings
 
@@ -21,7 +20,7 @@ def open_store(settings: Settings) -> FeatureStore:
     described: dict[str, Any] = yaml.safe_load((REPOSITORY / "feature_store.yaml").read_text())
     described["project"] = settings.project
     described["registry"]["path"] = settings.registry_url
-    described["online_store"]["connection_string"] = connection_string(settings.redis_url.get_secret_value())
+    described["online_store"]["connection_string"] = settings.redis_url
     if settings.registry_url.startswith("sqlite:///"):
         Path(settings.registry_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     return FeatureStore(config=RepoConfig(**described, repo_path=REPOSITORY))

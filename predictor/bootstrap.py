@@ -12,7 +12,8 @@ from redis import asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from feature_repo.online import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, OnlineReader
+from feature_repo.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, AsyncClient, names_a_cluster, open_async_client
+from feature_repo.online import OnlineReader
 from predictor.adapters.grpc_server import GrpcServer, PredictorService
 from predictor.adapters.health import watch
 from predictor.adapters.kafka_log import prediction_log
@@ -71,10 +72,13 @@ class PredictorProcess:
             task.result()
 
 
-def _redis(settings: PredictorSettings) -> redis_asyncio.Redis:
+def _redis(settings: PredictorSettings) -> AsyncClient:
     """A client whose requests wait for one of few connections, and which tries a connection that Redis had closed once more."""
+    url = settings.redis_url.get_secret_value()
+    if names_a_cluster(url):
+        return open_async_client(url)  # whose connections to each node are its own affair
     pool = redis_asyncio.BlockingConnectionPool.from_url(
-        settings.redis_url.get_secret_value(),
+        url,
         max_connections=settings.predictor_redis_connections,
         timeout=ANSWER_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,

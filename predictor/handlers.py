@@ -190,7 +190,7 @@ def _featured(job: _Job, stored: Mapping[str, OnlineRow | None] | Unavailable, n
         record = _merged_record(job, known, now)
         row = inline_row(record, known.state if known else None)
         return _Featured(job, row, event_time(record), known)
-    if known is None:
+    if known is None or known.expired:
         raise UnknownPerson(job.person_id)
     return _Featured(job, known.values, known.event_timestamp, known)
 

@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from feast import FeatureStore, RepoConfig
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -18,32 +15,16 @@ from redis import Redis
 from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.history import History, OffsetRange
-from feature_repo.materialise import Located, materialise
-from feature_repo.online import OnlineReader, OnlineRow, OnlineWriter, connect, connect_async
-from feature_repo.online_store import connection_string
-from feature_repo.person import PersonRecord
+from feature_repo.materialise import materialise
+from feature_repo.online import OnlineWriter, connect
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import STATE_VERSION, PersonState
 from feature_repo.views import VIEW, define
+from runtime.clock import FixedClock
 from runtime.errors import Unavailable, UnknownStateVersion
 from runtime.settings import Settings
 from streams.verify import verify
-
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-TOPIC = "person.records"
-
-
-def located(offset: int, person_id: str = "ann", hours: int = 0, weight_kg: float = 81.0, **fields: Any) -> Located:
-    record = PersonRecord(
-        person_id=person_id,
-        event_timestamp=NOON + timedelta(hours=hours),
-        gender="Male",
-        age_years=40,
-        height_m=1.8,
-        weight_kg=weight_kg,
-        **fields,
-    )
-    return Located(record, TOPIC, 2, offset, NOON)
+from tests.online import NOON, TOPIC, located, read, stock_feast
 
 
 @pytest.fixture
@@ -62,46 +43,16 @@ def writer(client: Redis, settings: Settings) -> OnlineWriter:
     return OnlineWriter(client, settings.project)
 
 
-def read(settings: Settings, *person_ids: str, project: str | None = None) -> list[OnlineRow | None]:
-    """Rows with all features and states, through the predictor's reader."""
-
-    async def ask() -> list[OnlineRow | None]:
-        client = connect_async(settings)
-        try:
-            return await OnlineReader(client, project or settings.project).read(person_ids, FEATURE_NAMES, with_state=True)
-        finally:
-            await client.aclose()
-
-    return asyncio.run(ask())
-
-
-@contextmanager
-def stock_feast(settings: Settings, folder: Path) -> Iterator[FeatureStore]:
-    """Feast with its own Redis store, knowing nothing of us but the definitions."""
-    store = FeatureStore(
-        config=RepoConfig(
-            project=settings.project,
-            provider="local",
-            registry=str(folder / "stock.db"),
-            online_store={"type": "redis", "connection_string": connection_string(settings.redis_url.get_secret_value())},
-            offline_store={"type": "duckdb"},
-            entity_key_serialization_version=3,
-            repo_path=folder,
-        )
-    )
-    store.apply(define(settings.offline_path).objects())
-    yield store
-
-
 def test_stock_feast_reads_what_we_write(writer: OnlineWriter, settings: Settings, tmp_path: Path) -> None:
     """Promise: every type of feature, nulls included, reads back through Feast's own online store."""
     rows, states = materialise([located(0), located(1, hours=1, weight_kg=82, smokes=True, transport="Bike")], {})
     writer.apply(rows, states)
-    with stock_feast(settings, tmp_path) as store:
-        answer = store.get_online_features(
-            features=[f"{VIEW}:{name}" for name in FEATURE_NAMES],
-            entity_rows=[{"person_id": "ann"}, {"person_id": "nobody"}],
-        ).to_dict()
+    store = stock_feast(settings, tmp_path)
+    store.apply(define(settings.offline_path).objects())
+    answer = store.get_online_features(
+        features=[f"{VIEW}:{name}" for name in FEATURE_NAMES],
+        entity_rows=[{"person_id": "ann"}, {"person_id": "nobody"}],
+    ).to_dict()
     expected = rows.to_pylist()[1]
     assert {name: answer[name][0] for name in FEATURE_NAMES} == {name: expected[name] for name in FEATURE_NAMES}
     assert {answer[name][1] for name in FEATURE_NAMES} == {None}
@@ -175,6 +126,20 @@ def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Setti
     (found,) = read(settings, "ann")
     assert found is not None
     assert (found.values["weight_kg"], found.source_offset) == (70, 0)
+
+
+def test_a_row_older_than_the_ttl_is_expired_for_the_reader_and_stays_stored(writer: OnlineWriter, settings: Settings) -> None:
+    """Promise: a TTL hides values and never the state, which the next record continues."""
+    rows, states = materialise([located(0)], {})
+    writer.apply(rows, states)
+    hour = timedelta(hours=1)
+    (fresh,) = read(settings, "ann", ttl=hour, clock=FixedClock(NOON + hour))
+    (old,) = read(settings, "ann", ttl=hour, clock=FixedClock(NOON + hour + timedelta(microseconds=1)))
+    assert fresh is not None
+    assert old is not None
+    assert (fresh.expired, fresh.values["weight_kg"]) == (False, 81)
+    assert (old.expired, set(old.values.values()), old.state) == (True, {None}, states["ann"])
+    assert read(settings, "ann") == [fresh]
 
 
 def test_a_writer_at_another_epoch_is_of_the_same_project(writer: OnlineWriter) -> None:

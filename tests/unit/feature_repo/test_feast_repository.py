@@ -5,7 +5,6 @@ from pathlib import Path
 from feast import FeatureView
 
 from feature_repo.features import BY_NAME, FEATURE_NAMES
-from feature_repo.online_store import connection_string
 from feature_repo.store import REPOSITORY, apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE, define
 from runtime.settings import Settings
@@ -34,9 +33,3 @@ def test_applying_twice_registers_once(tmp_path: Path):
     assert [view.name for view in store.list_feature_views()] == ["person_features"]
     assert [service.name for service in store.list_feature_services()] == [FEATURE_SERVICE]
     assert (tmp_path / "feast" / "registry.db").exists()
-
-
-def test_a_redis_url_becomes_feasts_connection_string():
-    assert connection_string("redis://127.0.0.1:6380/2") == "127.0.0.1:6380,db=2"
-    assert connection_string("rediss://user:secret@host/0") == "host:6379,db=0,username=user,password=secret,ssl=true"
-    assert connection_string("redis://:a%23b%2Fc@host/0") == "host:6379,db=0,password=a#b/c"
