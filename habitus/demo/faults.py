@@ -11,7 +11,7 @@ from habitus.demo.beginning import check_counts
 from habitus.demo.stage import Stage
 from runtime.errors import Unavailable
 from runtime.kafka import partition_for, producer
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 
 _ACK_WITHIN_S = 30.0
 # Complete, as the history's records are: were answers missing here, the monitor would rightly call that a drift.

@@ -10,7 +10,7 @@ from runtime.events import EventT, decode
 from runtime.kafka import consumer
 from runtime.settings import Settings
 from runtime.topics import Topic
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 
 _POLL_MS = 500
 
