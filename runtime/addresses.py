@@ -4,10 +4,13 @@ Place in the flow: `Settings` checks its addresses here, so that a wrong one is 
 reads it another way.
 """
 
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic_core import PydanticCustomError
 
+_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+_TLS_OPTIONS = _FILES | {"ssl_ca_path", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname"}
 _REMEDY = "percent-encode # / ? @ : % in a user name or password (# is %23)"
 
 
@@ -18,6 +21,7 @@ def redis_url(url: str) -> str:
         return url
     if scheme not in {"redis", "rediss"} or not _names_a_server(url):
         raise PydanticCustomError("redis_url", f"not redis://host:port/db, rediss://... or unix://...; {_REMEDY}")
+    _check_tls_options(url, encrypted=scheme == "rediss")
     return url
 
 
@@ -35,3 +39,19 @@ def _names_a_server(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0 and "#" not in url and "@" not in parts.path + parts.query
     except ValueError:
         return False
+
+
+def _check_tls_options(url: str, *, encrypted: bool) -> None:
+    options = {name: value for name, value in parse_qsl(urlsplit(url).query) if name.startswith("ssl")}
+    if options and not encrypted:
+        raise _wrong_option(", ".join(sorted(options)), "is for rediss://, which is encrypted; redis:// is not")
+    if unknown := options.keys() - _TLS_OPTIONS:
+        raise _wrong_option(", ".join(sorted(unknown)), f"is none of {', '.join(sorted(_TLS_OPTIONS))}")
+    for name in sorted(_FILES & options.keys()):
+        # Each service runs in a folder of its own.
+        if not (Path(options[name]).is_absolute() and Path(options[name]).is_file()):
+            raise _wrong_option(name, "must be the absolute path of a file that is there")
+
+
+def _wrong_option(name: str, problem: str) -> PydanticCustomError:
+    return PydanticCustomError("redis_url", "{name} {problem}", {"name": name, "problem": problem})

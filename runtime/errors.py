@@ -7,6 +7,7 @@ HabitusError                     every error that we raise on purpose; carries a
 ├── EpochSuperseded              a backfill has opened a new epoch
 ├── InfrastructureError          Kafka, Redis, MLflow or a disk failed; retry, then stop without acknowledging
 │   ├── Unavailable              not there yet, or not there any more; retryable by the caller
+│   │   └── AccessRefused        there, but it does not let us in as we are set up: waiting will not help
 │   └── UnknownStateVersion      other code wrote a person's online state, and this cannot continue it
 ├── InvalidRequest               a prediction request breaks its contract; names every violated field
 ├── UnknownPerson                no features are stored for a person
@@ -80,10 +81,17 @@ class InfrastructureError(HabitusError):
 class Unavailable(InfrastructureError):
     """`part` cannot be reached now; trying again after `retry_after` may succeed."""
 
-    def __init__(self, part: str, message: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
-        super().__init__(f"{part}: {message}", remedy=f"see that {part} runs; `habitus status` and `habitus doctor` tell")
+    def __init__(
+        self, part: str, message: str, *, retry_after: timedelta = timedelta(seconds=1), remedy: str | None = None
+    ) -> None:
+        ask = f"see that {part} runs; `habitus status` and `habitus doctor` tell"
+        super().__init__(f"{part}: {message}", remedy=remedy or ask)
         self.part = part
         self.retry_after = retry_after
+
+
+class AccessRefused(Unavailable):
+    """`part` refuses a password or a certificate, or we refuse its own; the remedy names the setting, nothing shows its value."""
 
 
 class UnknownStateVersion(InfrastructureError):

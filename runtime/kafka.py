@@ -3,7 +3,6 @@
 Place in the flow: adapters of every service use it; nobody else creates topics (never Faust, never the broker).
 """
 
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +12,10 @@ from kafka.consumer import fetcher
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.partitioner.default import murmur2
 
-from runtime.errors import InvalidSetting, Unavailable
+from runtime.errors import Unavailable
+from runtime.kafka_security import client_context
 from runtime.record_batches import tolerate
+from runtime.refusals import kafka_access
 from runtime.settings import Settings
 from runtime.topics import RECORD_LIMIT_BYTES, Topic
 
@@ -25,26 +26,23 @@ _MAX_REQUEST_BYTES = RECORD_LIMIT_BYTES * 20
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Connection options that kafka-python's clients and aiokafka's (save the TLS file) take alike."""
+    """Connection options that kafka-python's clients and aiokafka's take alike. They hold the password: never log them."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap.split(","),
         "security_protocol": settings.kafka_security_protocol,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
-        if settings.kafka_sasl_username is None or settings.kafka_sasl_password is None:
-            raise InvalidSetting(
-                f"{settings.kafka_security_protocol} needs a user name and a password",
-                remedy="set HABITUS_KAFKA_SASL_USERNAME and HABITUS_KAFKA_SASL_PASSWORD",
-            )
+        assert settings.kafka_sasl_password is not None  # the settings see to it
         options |= {
             "sasl_mechanism": settings.kafka_sasl_mechanism,
             "sasl_plain_username": settings.kafka_sasl_username,
             "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
         }
     if settings.kafka_security_protocol.endswith("SSL"):
-        cafile = None if settings.kafka_ssl_cafile is None else str(settings.kafka_ssl_cafile)
-        options["ssl_context"] = ssl.create_default_context(cafile=cafile)
+        options["ssl_context"] = client_context(
+            settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, settings.kafka_ssl_key_password
+        )
     return options
 
 
@@ -55,10 +53,8 @@ def partition_for(key: bytes, partitions: int) -> int:
 
 def admin(settings: Settings) -> KafkaAdminClient:
     """An admin client, to be closed by who asked for it. Raises `Unavailable` if Kafka does not answer."""
-    try:
+    with kafka_access(settings):
         return KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=_BOOTSTRAP_TIMEOUT_MS)
-    except KafkaError as error:
-        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
 
 
 def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
@@ -90,10 +86,8 @@ def producer(settings: Settings, **overrides: Any) -> KafkaProducer:
         "max_request_size": _MAX_REQUEST_BYTES,
         "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
     }
-    try:
+    with kafka_access(settings):
         return KafkaProducer(**(options | overrides))
-    except KafkaError as error:
-        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
 
 
 def consumer(settings: Settings, *topics: str, **overrides: Any) -> KafkaConsumer:
@@ -107,10 +101,8 @@ def consumer(settings: Settings, *topics: str, **overrides: Any) -> KafkaConsume
         "enable_auto_commit": False,
         "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
     }
-    try:
+    with kafka_access(settings):
         return KafkaConsumer(*topics, **(options | overrides))
-    except KafkaError as error:
-        raise Unavailable("kafka", f"{settings.kafka_bootstrap} does not answer ({error})") from error
 
 
 def lag(settings: Settings, group: str, topic: str) -> int:

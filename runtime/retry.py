@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from loguru import logger
 
-from runtime.errors import Unavailable
+from runtime.errors import AccessRefused, Unavailable
 
 T = TypeVar("T")
 
@@ -25,10 +25,16 @@ def pauses() -> Iterator[float]:
 
 
 def wait_for(attempt: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Call `attempt` until it no longer raises `Unavailable`; returns what it returns. Waits for ever."""
+    """Call `attempt` until it no longer raises `Unavailable`; returns what it returns. Waits for ever.
+
+    Raises `AccessRefused` at once, and logs its remedy: whoever made the setting is to hear of it, and no account gets locked.
+    """
     for pause_s in pauses():
         try:
             return attempt()
+        except AccessRefused as error:
+            logger.error("{}; {}", error, error.remedy)
+            raise
         except Unavailable as error:
             logger.bind(part=error.part, pause_s=pause_s).warning("waiting: {}", error)
             sleep(pause_s)
@@ -40,6 +46,9 @@ async def wait_for_async(attempt: Callable[[], Awaitable[T]]) -> T:
     for pause_s in pauses():
         try:
             return await attempt()
+        except AccessRefused as error:
+            logger.error("{}; {}", error, error.remedy)
+            raise
         except Unavailable as error:
             logger.bind(part=error.part, pause_s=pause_s).warning("waiting: {}", error)
             await asyncio.sleep(pause_s)

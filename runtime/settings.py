@@ -7,12 +7,12 @@ local stack. So a second shell finds a stack whose ports were not the usual ones
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from runtime import addresses
+from runtime import addresses, kafka_security
 
 STACK_ENV = "stack.env"
 
@@ -43,20 +43,28 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
-    kafka_ssl_cafile: Path | None = None
+    kafka_sasl_password: SecretStr | None = Field(None, validate_default=True)
+    kafka_ssl_cafile: Path | None = Field(None, description="PEM of the authorities to trust; default the system's")
+    kafka_ssl_certfile: Path | None = Field(None, description="PEM of the client certificate and its chain")
+    kafka_ssl_key_password: SecretStr | None = None
+    kafka_ssl_keyfile: Path | None = Field(None, validate_default=True, description="PEM of the client certificate's key")
     topic_prefix: str = Field("", description="put before every topic name and consumer group")
     partitions: int = Field(4, ge=1, description="partitions of the person topics, fixed at creation")
     replication_factor: int = Field(1, ge=1)
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// with password")
-    mlflow_uri: str = Field("http://127.0.0.1:5000", description="MLflow tracking and registry server")
+    mlflow_uri: str = Field("http://127.0.0.1:5000", repr=False, description="MLflow tracking and registry server")
     offline_uri: str | None = Field(None, description="folder of the Parquet history; default <home>/offline")
-    registry_uri: str | None = Field(None, description="SQLAlchemy URL of Feast's registry; default SQLite in <home>")
+    registry_uri: str | None = Field(None, repr=False, description="SQLAlchemy URL of Feast's registry; default SQLite in <home>")
     project: str = Field("habitus", description="Feast project; part of every online key")
 
     log_format: Literal["text", "json"] = "text"
     log_level: str = "INFO"
+
+    @field_validator(*kafka_security.CHECKED)
+    @classmethod
+    def _as_kafka_is_secured(cls, value: Any, info: ValidationInfo) -> Any:
+        return kafka_security.check(str(info.field_name), value, info.data)
 
     @field_validator("redis_url")
     @classmethod

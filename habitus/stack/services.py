@@ -13,7 +13,10 @@ from runtime.liveness import is_consuming
 from runtime.settings import Settings
 from runtime.topics import Topics
 
-_PATHS = ("HABITUS_OFFLINE_URI", "HABITUS_DATA", "HABITUS_CACHE", "HABITUS_KAFKA_SSL_CAFILE")
+_PATHS = (
+    *("HABITUS_OFFLINE_URI", "HABITUS_DATA", "HABITUS_CACHE"),
+    *("HABITUS_KAFKA_SSL_CAFILE", "HABITUS_KAFKA_SSL_CERTFILE", "HABITUS_KAFKA_SSL_KEYFILE"),
+)
 _RETRIES = 5  # with supervisord's backoff, a second more each time: about 15 s and the time of six starts
 _STAYS_UP_S = 3  # a wrong setting or a missing package shows within this time
 

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import faust
-import pytest
 from pydantic import SecretStr
 
-from runtime.errors import InvalidSetting
 from streams.app import credentials, make_app
 from streams.settings import StreamsSettings
 
@@ -41,8 +39,3 @@ def test_kafka_security_reaches_faust(tmp_path: Path) -> None:
     assert (sasl.protocol.value, sasl.ssl_context is None) == ("SASL_SSL", False)
     plain = credentials(make_settings(tmp_path, kafka_security_protocol="SASL_PLAINTEXT", **account))
     assert plain.protocol.value == "SASL_PLAINTEXT"
-
-
-def test_sasl_without_a_password_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSetting):
-        credentials(make_settings(tmp_path, kafka_security_protocol="SASL_SSL"))
