@@ -52,7 +52,7 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
 
     clock: Clock = SystemClock()
 
-    def epoch_of(self, config: RepoConfig, view: str) -> int | None:  # noqa: ARG002  for subclasses
+    def epoch_of(self, table: FeatureView) -> int | None:  # noqa: ARG002  for subclasses
         """The epoch of rows written now into a view that a stream writes too; None for a view that Feast alone writes.
 
         A row of such a view replaces another whole, and never one of a later epoch or of the same record; rows of other
@@ -123,7 +123,7 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
     ) -> Iterator[tuple[Sequence[FeastRow], list[guard.Call]]]:
         """The rows in parts, each with its calls of the guard; a part is encoded a column at a time."""
         view, expires_s = _name(config, table), config.online_store.key_ttl_seconds or 0
-        epoch, version = self.epoch_of(config, view), config.entity_key_serialization_version
+        epoch, version = self.epoch_of(table), config.entity_key_serialization_version
         for start in range(0, len(data), guard.AT_ONCE):
             part = data[start : start + guard.AT_ONCE]
             calls: list[guard.Call] = []

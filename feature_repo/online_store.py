@@ -4,6 +4,7 @@ Place in the flow: named in `feature_store.yaml`; used by Feast's CLI, UI, `mate
 stream and the predictor use `online`, which keeps the same layout under the same guard.
 """
 
+import re
 from typing import Literal
 
 from feast import FeatureView, RepoConfig
@@ -12,6 +13,8 @@ from pydantic import Field, SecretStr
 from feature_repo import layout
 from feature_repo.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
 from runtime.settings import Settings
+
+_EPOCH = re.compile(r"/epoch=(\d+)/")  # in the path of a history's files, as `history.epoch_folder` makes it
 
 
 def _configured() -> SecretStr:
@@ -31,9 +34,12 @@ class PersonRedisOnlineStore(GuardedRedisOnlineStore):
     Where it removes persons' rows it removes the watermarks first: a worker that finds none fills the store from the history.
     """
 
-    def epoch_of(self, config: RepoConfig, view: str) -> int | None:  # noqa: ARG002
-        """Of the view that the stream writes the epoch that readers read, since that is what Feast materialises."""
-        return 0 if view == layout.VIEW else None
+    def epoch_of(self, table: FeatureView) -> int | None:
+        """Of the view that the stream writes the epoch of its registered source: what Feast materialises from."""
+        if table.name != layout.VIEW:
+            return None
+        found = _EPOCH.search(table.batch_source.path)
+        return int(found[1]) if found else 0
 
     def delete_table(self, config: RepoConfig, table: FeatureView) -> None:
         """As the guarded store's."""
