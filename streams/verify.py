@@ -1,132 +1,233 @@
-"""Whether the online store holds what the history says: the latest row of each person, value by value.
+"""Whether online store, history and raw log say the same: value by value, row by row, bit by bit.
 
-Place in the flow: `habitus verify` and the demo call `verify`. A worker writes history before the online store, so what differs
-is looked at again after a pause before it counts. The next comparison (history against a recomputation from the raw log) has
-its place beside `_differences`.
+Of each person: the online row against the history's latest one, each history row against the one that the raw log gives when
+it is materialised once more by the code of the stream, and the fold's online state against the recomputed one. A worker that
+is behind is no difference. What differs is looked at again after a pause before it counts: a backfill that switches epochs,
+or a store that is being filled again, is in between.
+
+Place in the flow: `habitus verify` and the demo call `verify`; `verification.partition` compares.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from redis import asyncio as redis_asyncio
-from redis.exceptions import RedisError
+from loguru import logger
 
-from feature_repo import layout
-from feature_repo.features import FEATURE_NAMES
-from feature_repo.gate import person_hash
-from feature_repo.history import History
-from feature_repo.online import OnlineReader, OnlineRow, connect_async
+from feature_repo.history import History, open_history
+from feature_repo.online import OnlineWriter, connect, connect_async
 from feature_repo.schemas import PERSON_FEATURES
-from runtime.errors import Unavailable
+from runtime.clock import Clock, SystemClock
+from runtime.errors import EpochSuperseded
+from runtime.kafka import partition_for
 from runtime.settings import Settings
+from runtime.topics import Topics
+from streams.adapters.kafka import KafkaLog
+from streams.messages import Shard
+from streams.verification.adapters import RedisSide
+from streams.verification.chosen import EVERYBODY, Chosen, named, sample
+from streams.verification.findings import Findings
+from streams.verification.partition import NOTHING, Compared, Ends, Sides, compare
+from streams.verification.report import Freshness, Kind, Pair, Report
+from streams.verification.sides import LogSide, OnlineSide
 
-SHOWN = 20  # differences named in a report
-_READ_AT_ONCE = 500
-_LOOKS = 3
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["Report", "Source", "verify", "verify_source"]
+
+LOOKS = 3
 _PAUSE_S = 1.0
-_SCAN_COUNT = 1000
+_MS_PER_S = 1000
 
-Row = Mapping[str, Any]
 Sleep = Callable[[float], Awaitable[None]]
+Progress = Callable[[int, int], None]  # messages read, of how many
+
+
+def _silent(_done: int, _of: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """How many persons were checked, and how many differ: other values, not online, online but not in the history."""
+class Source:
+    """What is verified: the topic of records, its log, the history, and the online store at an epoch."""
 
-    checked: int
-    mismatched: int
-    missing: int
-    extra: int
-    examples: tuple[str, ...] = ()
+    topic: str
+    partitions: int
+    log: LogSide
+    history: History
+    online: Callable[[int], OnlineSide]
+    clock: Clock
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.mismatched or self.missing or self.extra)
+    def shards(self) -> list[Shard]:
+        """The partitions of the topic."""
+        return [Shard(self.topic, number) for number in range(self.partitions)]
 
 
-@dataclass(frozen=True)
-class _Differences:
-    """Sentences about each person that differs."""
+async def verify(
+    settings: Settings,
+    sample: int | None = None,
+    *,
+    looks: int = LOOKS,
+    sleep: Sleep = asyncio.sleep,
+    progress: Progress = _silent,
+) -> Report:
+    """Compare all persons, or the `sample` persons with the smallest hashes; what differs counts after `looks`.
 
-    mismatched: Mapping[str, str]
-    missing: Mapping[str, str]
-    extra: Mapping[str, str]
-
-    def report(self, checked: int) -> Report:
-        sentences = (*self.mismatched.values(), *self.missing.values(), *self.extra.values())
-        return Report(checked, len(self.mismatched), len(self.missing), len(self.extra), tuple(islice(sentences, SHOWN)))
-
-
-async def verify(settings: Settings, sample: int | None = None, *, sleep: Sleep = asyncio.sleep) -> Report:
-    """Compare online rows with the history: of all persons, or of the `sample` persons with the smallest hash.
-
-    Persons that are online but not in the history are looked for among all. Raises `Unavailable` if Redis does not answer.
+    Raises `Unavailable`, `UnreadableHistory`.
     """
-    history = History(settings.offline_path, PERSON_FEATURES)
-    client = connect_async(settings)
+    async with _connected(settings) as source:
+        return await verify_source(source, sample, looks=looks, sleep=sleep, progress=progress)
+
+
+async def verify_source(
+    source: Source, size: int | None, *, looks: int = LOOKS, sleep: Sleep = asyncio.sleep, progress: Progress = _silent
+) -> Report:
+    """As `verify`."""
+    started = time.monotonic()
+    first = look = await _Look(source, source.history.epochs.current()).compare(size, progress)
+    for _ in range(looks - 1):
+        if look.findings.holds:
+            break
+        await sleep(_PAUSE_S)
+        logger.debug("looking again: {}", look.findings.examples()[:1])
+        again = _Look(source, source.history.epochs.current())
+        look = await again.compare_named(look.findings.persons(), progress)
+    return replace(_report(first, look.findings), seconds=time.monotonic() - started)
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> "AsyncIterator[Source]":
+    topic, log = Topics(settings).records.name, KafkaLog(settings)
+    client, blocking = connect_async(settings), connect(settings)
+    writer = OnlineWriter(blocking, settings.project)
     try:
-        for look in range(_LOOKS):
-            rows = latest_rows(history.scan())
-            chosen = _sample(rows, sample)
-            found = await _differences(rows, chosen, client, settings.project)
-            report = found.report(len(chosen))
-            if report.holds or look == _LOOKS - 1:
-                return report
-            await sleep(_PAUSE_S)
-    except (RedisError, OSError) as error:
-        raise Unavailable("redis", str(error)) from error
+        yield Source(
+            topic,
+            log.partitions(topic),
+            log,
+            open_history(settings, PERSON_FEATURES),
+            lambda epoch: RedisSide(client, writer.at(epoch), settings.project),
+            SystemClock(),
+        )
     finally:
+        blocking.close()
         await client.aclose()
-    raise AssertionError("the last look returns")
 
 
-def latest_rows(history: pa.Table) -> dict[str, Row]:
-    """By person the row with the greatest (event time, offset)."""
-    order = [("person_id", "ascending"), ("event_timestamp", "ascending"), ("source_offset", "ascending")]
-    ordered = history.take(pc.sort_indices(history, sort_keys=order))
-    return {row["person_id"]: row for row in ordered.to_pylist()}
+class _Look:
+    """Everything compared once, in one epoch."""
+
+    def __init__(self, source: Source, epoch: int) -> None:
+        self.source = source
+        self.epoch = epoch
+        self.findings = Findings()
+        self.compared: dict[Shard, Compared] = {}
+        self._history = source.history.at(epoch)
+        self._online = source.online(epoch)
+        self.ends = {shard: self._ends(shard) for shard in source.shards}  # before anything else is read
+
+    async def compare(self, size: int | None, progress: Progress) -> "_Look":
+        """Compare all persons or a sample of them."""
+        persons = await self._online.persons()
+        return await self._compare(persons, self._choose(size, persons), progress)
+
+    async def compare_named(self, persons: frozenset[str], progress: Progress) -> "_Look":
+        """Compare those."""
+        return await self._compare(persons, named(persons), progress)
+
+    async def _compare(self, persons: Iterable[str], chosen: Chosen, progress: Progress) -> "_Look":
+        by_shard: dict[Shard, list[str]] = {shard: [] for shard in self.source.shards}
+        for person_id in sorted(filter(chosen.has, persons)):
+            by_shard[Shard(self.source.topic, partition_for(person_id.encode(), self.source.partitions))].append(person_id)
+        counted = _Counted(progress, sum(ends.log + 1 for ends in self.ends.values()))
+        for shard, mine in by_shard.items():
+            stored = zip(mine, await self._online.read(mine), strict=True)
+            there = {person_id: found for person_id, found in stored if found is not None}
+            sides = Sides(self._history, self.source.log, self.source.partitions, self.epoch, chosen)
+            self.compared[shard] = compare(shard, self.ends[shard], there, sides, self.findings, progress=counted)
+        return self
+
+    def _choose(self, size: int | None, online: set[str]) -> Chosen:
+        """Where fewer than `size` are online, the history's persons bound the sample."""
+        if size is None:
+            return EVERYBODY
+        if len(online) >= size:
+            return sample(size, online)
+        return sample(size, online.union(self._history.scan(["person_id"])["person_id"].unique().to_pylist()))
+
+    def _ends(self, shard: Shard) -> Ends:
+        history_end = self._history.end(shard.topic, shard.partition)
+        return Ends(self.source.log.end(shard) - 1, NOTHING if history_end is None else history_end, self._watermark(shard))
+
+    def _watermark(self, shard: Shard) -> int | None:
+        try:
+            return self._online.watermark(shard)
+        except EpochSuperseded as error:
+            self.findings.positions.append(
+                f"{shard}: readers read epoch {self.epoch}, the online store holds epoch {error.newer}; "
+                "`habitus backfill` finishes the switch"
+            )
+            return None
 
 
-def differences(expected: Row, found: OnlineRow) -> list[str]:
-    """What differs between a person's history row and the online row, a phrase each."""
-    wanted = {name: expected[name] for name in ("event_timestamp", "source_topic", "source_partition", "source_offset")}
-    pairs = [(name, value, getattr(found, name)) for name, value in wanted.items()]
-    pairs += [(name, expected[name], found.values[name]) for name in FEATURE_NAMES]
-    return [f"{name} is {online!r} online, {offline!r} in the history" for name, offline, online in pairs if offline != online]
+class _Counted:
+    """Progress over all partitions."""
+
+    def __init__(self, progress: Progress, due: int) -> None:
+        self._progress = progress
+        self._due = due
+        self._done = 0
+
+    def __call__(self, messages: int) -> None:
+        self._done += messages
+        self._progress(self._done, self._due)
 
 
-def _sample(rows: Mapping[str, Row], size: int | None) -> list[str]:
-    return list(rows) if size is None else sorted(rows, key=person_hash)[:size]
+def _report(look: _Look, findings: Findings) -> Report:
+    compared = look.compared.values()
+    return Report(
+        checked=sum(each.persons for each in compared),
+        **{kind.value: len(findings.persons(kind)) for kind in Kind},
+        positions=len(findings.positions),
+        pairs={pair.value: findings.of(pair) for pair in Pair},
+        freshness=tuple(_freshness(look, shard) for shard in look.compared),
+        messages=sum(each.messages for each in compared),
+        rows=sum(each.rows for each in compared),
+        rejected=sum(each.rejected for each in compared),
+        epoch=look.epoch,
+        examples=findings.examples(),
+    )
 
 
-async def _differences(rows: Mapping[str, Row], chosen: Sequence[str], client: redis_asyncio.Redis, project: str) -> _Differences:
-    mismatched: dict[str, str] = {}
-    missing: dict[str, str] = {}
-    reader = OnlineReader(client, project)
-    for part in _parts(chosen):
-        for person_id, found in zip(part, await reader.read(part, FEATURE_NAMES), strict=True):
-            if found is None:
-                missing[person_id] = f"{person_id}: not online"
-            elif told := differences(rows[person_id], found):
-                mismatched[person_id] = f"{person_id}: {'; '.join(told)}"
-    online = await _online_persons(client, project)
-    extra = {person_id: f"{person_id}: online, but not in the history" for person_id in sorted(online - rows.keys())}
-    return _Differences(mismatched, missing, extra)
+def _freshness(look: _Look, shard: Shard) -> Freshness:
+    ends, now_ms = look.ends[shard], look.source.clock.now().timestamp() * _MS_PER_S
+    applied = NOTHING if ends.watermark is None else ends.watermark
+
+    def age_s(timestamp_ms: int | None) -> float | None:
+        return None if timestamp_ms is None else round((now_ms - timestamp_ms) / _MS_PER_S, 3)
+
+    return Freshness(
+        shard.partition,
+        log_end=_or_none(ends.log),
+        history_end=_or_none(ends.history),
+        watermark=ends.watermark,
+        unapplied=max(ends.log - applied, 0),
+        oldest_unapplied_s=age_s(_first_after(look.source.log, shard, applied, ends.log)),
+        newest_applied_s=age_s(look.compared[shard].newest_applied_ms),
+    )
 
 
-async def _online_persons(client: redis_asyncio.Redis, project: str) -> set[str]:
-    pattern = b"*" + b"".join(b"\\" + bytes([each]) for each in project.encode())
-    keys = client.scan_iter(match=pattern, count=_SCAN_COUNT)
-    persons = {layout.decode_entity_key(key, project) async for key in keys}
-    return {person_id for person_id in persons if person_id is not None}
+def _first_after(log: LogSide, shard: Shard, offset: int, last: int) -> int | None:
+    """The timestamp of the first message above `offset`."""
+    if offset >= last:
+        return None
+    return next((messages[0].timestamp_ms for messages in log.read(shard, offset + 1, last + 1)), None)
 
 
-def _parts(persons: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (persons[start : start + _READ_AT_ONCE] for start in range(0, len(persons), _READ_AT_ONCE))
+def _or_none(offset: int) -> int | None:
+    return None if offset == NOTHING else offset
