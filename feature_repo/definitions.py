@@ -3,7 +3,7 @@
 from feature_repo.views import define
 from runtime.settings import Settings
 
-_definitions = define(Settings().offline_path)
+_definitions = define(Settings())
 
 person = _definitions.person
 person_features_history = _definitions.source

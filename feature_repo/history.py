@@ -1,18 +1,17 @@
 """The Parquet history: the write-ahead log that the online store, training sets and reports are made from.
 
-Files are immutable and chained: `<root>/<dataset>/dt=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet` holds the
-accepted rows of the offsets first to last (rejected ones leave no row, but belong to the range); the last offset is
-in the footer. A file is created only if its name is free, so of two owners that extend the same end the second one
-fails.
+Files are immutable and chained: `<dataset>/dt=YYYY-MM-DD/<topic>-<partition>-<first offset>.parquet` holds the accepted rows of
+the offsets first to last (rejected ones leave no row, but belong to the range); the last offset is in the footer. A file is
+created only if its name is free, so of two owners that extend the same end the second one fails. A later epoch lies in a
+folder of its own, `<dataset>/epoch=N/`.
 """
 
+import io
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
@@ -20,12 +19,17 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from feature_repo.epochs import Epochs
+from feature_repo.files import Files, open_files
 from feature_repo.schemas import TIME, Dataset
-from runtime.errors import HistoryConflict, InfrastructureError
+from runtime.errors import HistoryConflict
+from runtime.settings import Settings
 
 FOOTER_KEY = b"habitus.offsets"
 _OFFSET_DIGITS = 20  # Kafka offsets are 64-bit; zero-padded, so that names sort as offsets do
 _COMPRESSION = "zstd"
+_WRITER_KEY = b"habitus.writer"  # who wrote a file, so that its writer, trying again, knows it for its own
+_FILE = re.compile(rf"dt=\d{{4}}-\d{{2}}-\d{{2}}/(.+-\d+-)\d{{{_OFFSET_DIGITS}}}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -45,75 +49,111 @@ class OffsetRange:
         return f"{self.topic}[{self.partition}]@{self.first}-{self.last}"
 
 
+@dataclass(frozen=True)
 class History:
-    """The history of one dataset, below `root` (the offline store's folder)."""
+    """The history of one dataset: in one epoch, as its writers see it, or in whichever is current, as readers do."""
 
-    def __init__(self, root: Path, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.folder = root / dataset.name
+    files: Files
+    dataset: Dataset
+    epoch: int | None = None
+    writer: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def epochs(self) -> Epochs:
+        """The ledger of the dataset's epochs."""
+        return Epochs(self.files, self.dataset.name)
+
+    def at(self, epoch: int) -> "History":
+        """The history in `epoch`."""
+        return replace(self, epoch=epoch)
 
     def end(self, topic: str, partition: int) -> int | None:
         """The last offset that the history covers; None if it holds nothing of the partition."""
-        files = self._files(topic, partition)
-        return _range_of(files[-1]).last if files else None
+        names = self._names(topic, partition)
+        return self._range_of(names[-1]).last if names else None
 
-    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> Path:
+    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> None:
         """Publish `rows` durably as the history of `offsets`: all of them become visible, or none.
 
         `first_timestamp` is the Kafka timestamp of the first record, accepted or not; its date names the folder.
-        Raises `HistoryConflict` if the range is taken, `InfrastructureError` if the disk fails; then nothing was published.
+        Raises `HistoryConflict` if the range is taken, `InfrastructureError` if the storage fails: then it may be tried again,
+        whether or not the file came to be (a range that this same object has written is no conflict).
         """
-        folder = self.folder / f"dt={first_timestamp.astimezone(UTC):%Y-%m-%d}"
-        name = f"{_stem(offsets.topic, offsets.partition)}{offsets.first:0{_OFFSET_DIGITS}d}.parquet"
-        footer = {FOOTER_KEY: json.dumps(asdict(offsets)).encode()}
+        name = (
+            f"{self._folder}dt={first_timestamp.astimezone(UTC):%Y-%m-%d}/"
+            f"{_stem(offsets.topic, offsets.partition)}{offsets.first:0{_OFFSET_DIGITS}d}.parquet"
+        )
+        footer = {FOOTER_KEY: json.dumps(asdict(offsets)).encode(), _WRITER_KEY: self.writer.encode()}
         table = rows.cast(self.dataset.schema).replace_schema_metadata(footer)
         try:
-            _make_durable_folder(folder, self.folder.parent)
-            return _publish(table, folder / name)
+            self.files.create(name, _parquet(table))
         except FileExistsError as error:
-            raise HistoryConflict(f"{offsets} was extended by another owner: {name} exists") from error
-        except OSError as error:
-            raise InfrastructureError(f"{offsets} could not be written below {folder}: {error}") from error
+            if self._footer(name) != footer:
+                raise HistoryConflict(f"{offsets} was extended by another owner: {name} exists") from error
 
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
         """The rows of a partition with offsets above `offset` (None: all), in order, a table a file."""
         after = -1 if offset is None else offset
-        files = self._files(topic, partition)
+        names = self._names(topic, partition)
         # The chain has no holes: a file that starts at or before `after` + 1 may end after it, the ones before that cannot.
-        for position, path in enumerate(files):
-            if position + 1 < len(files) and _first_offset(files[position + 1]) <= after + 1:
+        for position, name in enumerate(names):
+            if position + 1 < len(names) and _first_offset(names[position + 1]) <= after + 1:
                 continue
-            rows = pq.ParquetFile(path).read().select(self.dataset.schema.names)
-            yield rows.filter(pc.field("source_offset") > after)
+            yield self.files.dataset([name], self.dataset.schema).to_table().filter(pc.field("source_offset") > after)
+
+    def read_files(self, topic: str, partition: int) -> Iterator[tuple[pa.Table, frozenset[str]]]:
+        """The rows of each file of a partition, in order, and the columns it was written without: these read as null."""
+        for name in self._names(topic, partition):
+            with self.files.open(name) as file:
+                written = pq.read_schema(file).names
+            lacking = frozenset(self.dataset.schema.names).difference(written)
+            yield self.files.dataset([name], self.dataset.schema).to_table(), lacking
 
     def scan(
         self, columns: Sequence[str] | None = None, *, since: datetime | None = None, until: datetime | None = None
     ) -> pa.Table:
         """All rows (of the event times in [since, until)), in no promised order; an empty table if there are none."""
-        names = list(columns or self.dataset.schema.names)
-        files = sorted(self.folder.glob("dt=*/*.parquet"))
-        if not files:
-            return self.dataset.schema.empty_table().select(names)
-        source = ds.dataset(files, schema=self.dataset.schema, format="parquet")
-        return source.to_table(columns=names, filter=_between(since, until))
+        chosen = list(columns or self.dataset.schema.names)
+        names = [name for name in self.files.names(self._folder) if _FILE.fullmatch(name.removeprefix(self._folder))]
+        if not names:
+            return self.dataset.schema.empty_table().select(chosen)
+        return self.files.dataset(names, self.dataset.schema).to_table(columns=chosen, filter=_between(since, until))
 
-    def _files(self, topic: str, partition: int) -> list[Path]:
-        pattern = re.compile(re.escape(_stem(topic, partition)) + rf"\d{{{_OFFSET_DIGITS}}}\.parquet")
-        found = (path for path in self.folder.glob("dt=*/*.parquet") if pattern.fullmatch(path.name))
-        return sorted(found, key=_first_offset)
+    @property
+    def _folder(self) -> str:
+        return epoch_folder(self.dataset.name, self.epochs.current() if self.epoch is None else self.epoch)
+
+    def _names(self, topic: str, partition: int) -> list[str]:
+        folder = self._folder
+        found = ((name, _FILE.fullmatch(name.removeprefix(folder))) for name in self.files.names(folder))
+        mine = (name for name, parts in found if parts and parts[1] == _stem(topic, partition))
+        return sorted(mine, key=_first_offset)
+
+    def _range_of(self, name: str) -> OffsetRange:
+        return OffsetRange(**json.loads(self._footer(name)[FOOTER_KEY]))
+
+    def _footer(self, name: str) -> dict[bytes, bytes]:
+        with self.files.open(name) as file:
+            found = pq.read_schema(file).metadata or {}
+        return {key: found[key] for key in (FOOTER_KEY, _WRITER_KEY) if key in found}
+
+
+def open_history(settings: Settings, dataset: Dataset) -> History:
+    """The history of `dataset` where the settings say, as readers see it."""
+    return History(open_files(settings.offline), dataset)
+
+
+def epoch_folder(dataset: str, epoch: int) -> str:
+    """The folder of an epoch's files, with its '/': the dataset's own for the first epoch."""
+    return f"{dataset}/epoch={epoch}/" if epoch else f"{dataset}/"
 
 
 def _stem(topic: str, partition: int) -> str:
     return f"{topic}-{partition}-"
 
 
-def _first_offset(path: Path) -> int:
-    return int(path.stem[-_OFFSET_DIGITS:])
-
-
-def _range_of(path: Path) -> OffsetRange:
-    footer = pq.read_schema(path).metadata or {}
-    return OffsetRange(**json.loads(footer[FOOTER_KEY]))
+def _first_offset(name: str) -> int:
+    return int(name.removesuffix(".parquet")[-_OFFSET_DIGITS:])
 
 
 def _between(since: datetime | None, until: datetime | None) -> ds.Expression | None:
@@ -125,30 +165,7 @@ def _between(since: datetime | None, until: datetime | None) -> ds.Expression | 
     return bounds[0] if len(bounds) == 1 else bounds[0] & bounds[1]
 
 
-def _publish(table: pa.Table, path: Path) -> Path:
-    """Write beside `path`, force to disk, then link: a link fails where a rename would replace. Raises `FileExistsError`."""
-    draft = path.parent / f".{uuid4().hex}.parquet.tmp"
-    try:
-        with draft.open("xb") as file:
-            pq.write_table(table, file, compression=_COMPRESSION)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-        _fsync_folder(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
-
-
-def _make_durable_folder(folder: Path, root: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in (folder.parent, root):
-        _fsync_folder(each)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _parquet(table: pa.Table) -> bytes:
+    whole = io.BytesIO()
+    pq.write_table(table, whole, compression=_COMPRESSION)
+    return whole.getvalue()

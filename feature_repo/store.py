@@ -29,5 +29,5 @@ def open_store(settings: Settings) -> FeatureStore:
 def apply_definitions(settings: Settings) -> None:
     """Register entity, view and feature service; idempotent."""
     store = open_store(settings)
-    store.apply(define(settings.offline_path).objects())
+    store.apply(define(settings).objects())
     store.refresh_registry()

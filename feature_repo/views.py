@@ -5,16 +5,20 @@ Place in the flow: `definitions` instantiates them for the Feast command, `store
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.data_format import ParquetFormat
 from feast.types import Bool, Float64, Int64, String
 
+from feature_repo.epochs import Epochs
 from feature_repo.features import FEATURES
+from feature_repo.files import open_files
+from feature_repo.history import epoch_folder
 from feature_repo.layout import JOIN_KEY, VIEW
+from runtime.settings import Settings
 
 FEATURE_SERVICE = "obesity_level_v1"
+HISTORY_SOURCE = f"{VIEW}_history"
 _FEAST_TYPES = {"float": Float64, "int": Int64, "bool": Bool, "category": String}
 
 
@@ -32,14 +36,14 @@ class Definitions:
         return [self.person, self.source, self.person_features, self.obesity_level_v1]
 
 
-def define(offline: Path) -> Definitions:
-    """The definitions over the Parquet history below `offline`, an absolute folder."""
+def define(settings: Settings) -> Definitions:
+    """The definitions over the Parquet history of `settings`, in the epoch that readers read."""
     person = Entity(
         name="person", join_keys=[JOIN_KEY], value_type=ValueType.STRING, description="A person, as producers name them"
     )
     source = FileSource(
-        name=f"{VIEW}_history",
-        path=str(offline / VIEW / "**" / "*.parquet"),
+        name=HISTORY_SOURCE,
+        path=history_pattern(settings),
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         created_timestamp_column="ingested_at",
@@ -64,3 +68,9 @@ def define(offline: Path) -> Definitions:
     )
     service = FeatureService(name=FEATURE_SERVICE, features=[view], description="The input contract of the obesity-level models")
     return Definitions(person, source, view, service)
+
+
+def history_pattern(settings: Settings) -> str:
+    """Where the files are that readers of the features read, as a pattern."""
+    epoch = Epochs(open_files(settings.offline), VIEW).current()
+    return f"{settings.offline}/{epoch_folder(VIEW, epoch)}dt=*/*.parquet"

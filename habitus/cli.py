@@ -9,12 +9,26 @@ from types import ModuleType
 import typer
 from pydantic import ValidationError
 
-from habitus.commands import data, demo, dlq, drift, evaluate, models, predict, replay, report, stack, train, verify
+from habitus.commands import backfill, data, demo, dlq, drift, evaluate, models, predict, replay, report, stack, train, verify
 from runtime.errors import HabitusError
 from runtime.logs import hush_warnings
 
 # Each has `register(app)`; the order here is the order in `habitus --help`.
-COMMANDS: tuple[ModuleType, ...] = (stack, demo, data, replay, train, models, verify, dlq, predict, evaluate, drift, report)
+COMMANDS: tuple[ModuleType, ...] = (
+    stack,
+    demo,
+    data,
+    replay,
+    train,
+    models,
+    verify,
+    dlq,
+    backfill,
+    predict,
+    evaluate,
+    drift,
+    report,
+)
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 

@@ -13,6 +13,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from loguru import logger
 
+from feature_repo.files import open_files
 from monitor.adapters.alerts import AlertTopic
 from monitor.adapters.champions import Champions, ModelEvents
 from monitor.adapters.features import FeatureFeed
@@ -54,7 +55,7 @@ def run(settings: MonitorSettings) -> None:
             clock=SystemClock(),
         )
         logger.bind(model_version=monitor.champion.version, window=monitor.size).info("watching {}", feed.topic)
-        watch(monitor, feed, events, champions, OfflineHistory(settings.offline_path))
+        watch(monitor, feed, events, champions, OfflineHistory(open_files(settings.offline)))
 
 
 def watch(monitor: Monitor, feed: FeatureFeed, events: ModelEvents, champions: Champions, history: OfflineHistory) -> None:
@@ -97,4 +98,4 @@ def champion_and_history(settings: MonitorSettings) -> Iterator[tuple[Champion, 
         champion = champions.find()
         if champion is None:
             raise NotEnoughData("no model version is champion yet", remedy="train one: habitus train")
-        yield champion, OfflineHistory(settings.offline_path)
+        yield champion, OfflineHistory(open_files(settings.offline))

@@ -32,6 +32,14 @@ def http_url(url: str) -> str:
     return url
 
 
+def storage_uri(uri: str) -> str:
+    """`uri` itself. Raises `PydanticCustomError` if it is neither a folder nor object storage that we can write."""
+    scheme, found, rest = uri.partition("://")
+    if found and (scheme != "s3" or not rest.strip("/")):
+        raise PydanticCustomError("storage_uri", "neither a folder nor s3://bucket/prefix")
+    return uri
+
+
 def _names_a_server(url: str) -> bool:
     """Whether `url` has a host and a possible port; an @ or # further on means that a password was cut short there."""
     try:

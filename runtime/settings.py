@@ -54,7 +54,7 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// with password")
     mlflow_uri: str = Field("http://127.0.0.1:5000", repr=False, description="MLflow tracking and registry server")
-    offline_uri: str | None = Field(None, description="folder of the Parquet history; default <home>/offline")
+    offline_uri: str | None = Field(None, description="folder or s3://bucket/prefix of the history; default <home>/offline")
     registry_uri: str | None = Field(None, repr=False, description="SQLAlchemy URL of Feast's registry; default SQLite in <home>")
     project: str = Field("habitus", description="Feast project; part of every online key")
 
@@ -77,10 +77,17 @@ class Settings(BaseSettings):
     def _a_web_address(cls, uri: str) -> str:
         return addresses.http_url(uri)
 
+    @field_validator("offline_uri")
+    @classmethod
+    def _a_storage(cls, uri: str | None) -> str | None:
+        return uri if uri is None else addresses.storage_uri(uri)
+
     @cached_property
-    def offline_path(self) -> Path:
-        """The folder of the Parquet history, absolute."""
-        return Path(self.offline_uri).expanduser().absolute() if self.offline_uri else self.home / "offline"
+    def offline(self) -> str:
+        """Where the Parquet history is: an absolute path, or the URI of object storage."""
+        if self.offline_uri and "://" in self.offline_uri:
+            return self.offline_uri
+        return str(Path(self.offline_uri).expanduser().absolute() if self.offline_uri else self.home / "offline")
 
     @cached_property
     def registry_url(self) -> str:

@@ -13,37 +13,46 @@ can be done again from it. So a worker may be killed anywhere, and a batch may b
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
+from loguru import logger
 
 from feature_repo.history import OffsetRange
 from feature_repo.labels import PersonLabel
-from feature_repo.materialise import event_time, materialise
+from feature_repo.materialise import event_time
 from feature_repo.predictions import PredictionLogEntry
 from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row
+from runtime.errors import EpochSuperseded
 from streams.dead_letters import Rejected, dead_letter
+from streams.materialisation import materialise_messages
 from streams.messages import Batch, Message, Shard, by_shard
 from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store
 from streams.shards import Shards
 from streams.shelf import Outgoing, Row, Shelf
-from streams.validation import Accepted, SeenRecord, Sorted, read_label, read_prediction, read_record, sort_out
+from streams.validation import Accepted, SeenRecord, read_label, read_prediction, sort_out
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of some messages. `redelivered` ones were in the history already; `unknown_fields` were left out."""
+    """What became of some messages.
+
+    `redelivered` ones were in the history already; `late` rows came after one of a newer event time; `unknown_fields` were left
+    out.
+    """
 
     accepted: int = 0
     rejected: int = 0
     redelivered: int = 0
     labels: int = 0
+    late: int = 0
     unknown_fields: int = 0
 
     def __add__(self, other: "Applied") -> "Applied":
@@ -56,7 +65,7 @@ def handle_records(messages: Iterable[Message], shelf: Shelf, shards: Shards) ->
     Messages of one shard come in log order. Raises `HistoryConflict` if another worker extended the same history, and
     `InfrastructureError` if an effect failed for good; then nothing may be acknowledged.
     """
-    return sum((_materialise(batch, shelf, shards) for batch in by_shard(messages)), Applied())
+    return sum((_in_current_epoch(batch, shelf, shards) for batch in by_shard(messages)), Applied())
 
 
 def handle_labels(messages: Iterable[Message], shelf: Shelf, shards: Shards) -> Applied:
@@ -81,7 +90,19 @@ def handle_predictions(messages: Iterable[Message], shelf: Shelf, shards: Shards
 def recover(assigned: Iterable[Shard], shelf: Shelf, shards: Shards) -> None:
     """Bring the online store up to the history of newly assigned shards of person.records. Raises as `handle_records`."""
     for shard in assigned:
-        _catch_up(shard, shelf, shards)
+        with suppress(EpochSuperseded):  # the first batch goes on in the newer epoch
+            _catch_up(shard, shelf.at(shards.epoch), shards)
+
+
+def _in_current_epoch(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
+    """`_materialise` in the epoch that is written; if a newer one is opened meanwhile, the batch is done again in that one."""
+    while True:
+        try:
+            return _materialise(batch, shelf.at(shards.epoch), shards)
+        except EpochSuperseded as superseded:
+            if not shards.renew():
+                raise
+            logger.info("{}; {} is done again in it", superseded, batch)
 
 
 def _materialise(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
@@ -92,19 +113,27 @@ def _materialise(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
     fresh = batch.after(end)
     if fresh is None:
         return Applied(redelivered=len(batch.messages))
-    shards.require_no_hole(fresh)
+    done = sum((_extend(part, shelf, shards) for part in shards.completed(fresh)), Applied())
+    return done + Applied(redelivered=len(batch.messages) - len(fresh.messages))
 
-    seen = sort_out(fresh.messages, partial(read_record, partitions=shelf.partitions[batch.shard.topic]))
-    _bury(seen.rejected, fresh, shelf)
-    labels = [_split_label(each) for each in seen.accepted if each.content.level is not None]
-    _do(shelf, "publishing labels", fresh, lambda: shelf.publisher.labels(labels))
-    rows, states = _fold(seen.accepted, fresh, end, shelf)
-    _append(rows, fresh, shelf, shards)
-    _publish(rows, fresh, shelf)
-    _do(shelf, "writing online rows", fresh, lambda: store(rows, states, fresh, end, shelf))
 
-    unknown = sum(each.content.unknown_fields for each in seen.accepted)
-    return _tally(batch, fresh, seen) + Applied(labels=len(labels), unknown_fields=unknown)
+def _extend(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
+    """All effects of messages that continue the history."""
+    end = shards.end(batch.shard)
+    made = materialise_messages(
+        batch.messages,
+        shelf.partitions[batch.shard.topic],
+        lambda persons: _states(persons, batch, end, shelf),
+        shards.epoch,
+    )
+    send_letters(made.rejected, batch, shelf)
+    labels = send_labels(made.accepted, batch, shelf)
+    _append(made.rows, batch, shelf, shards)
+    _publish(made.rows, batch, shelf)
+    _do(shelf, "writing online rows", batch, lambda: store(made.rows, made.states, batch, end, shelf))
+
+    unknown = sum(each.content.unknown_fields for each in made.accepted)
+    return Applied(len(made.accepted), len(made.rejected), labels=labels, late=made.late, unknown_fields=unknown)
 
 
 def _keep(
@@ -118,12 +147,14 @@ def _keep(
     fresh = batch.after(shards.end(batch.shard))
     if fresh is None:
         return Applied(redelivered=len(batch.messages))
-    shards.require_no_hole(fresh)
-    seen = sort_out(fresh.messages, read)
-    _bury(seen.rejected, fresh, shelf)
-    rows = pa.Table.from_pylist([as_row(each) for each in seen.accepted], schema=shards.history.dataset.schema)
-    _append(rows, fresh, shelf, shards)
-    return _tally(batch, fresh, seen)
+    done = Applied(redelivered=len(batch.messages) - len(fresh.messages))
+    for part in shards.completed(fresh):
+        seen = sort_out(part.messages, read)
+        send_letters(seen.rejected, part, shelf)
+        rows = pa.Table.from_pylist([as_row(each) for each in seen.accepted], schema=shards.history.dataset.schema)
+        _append(rows, part, shelf, shards)
+        done += Applied(len(seen.accepted), len(seen.rejected))
+    return done
 
 
 def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> None:
@@ -137,26 +168,34 @@ def _publish_again(batch: Batch, end: int, shelf: Shelf) -> None:
         _publish(rows, batch, shelf)
 
 
-def _bury(rejected: Sequence[Rejected], batch: Batch, shelf: Shelf) -> None:
+def send_letters(rejected: Sequence[Rejected], batch: Batch, shelf: Shelf) -> None:
+    """Bury what was rejected in `batch`; on return every dead letter is acknowledged."""
     letters = [dead_letter(each, shelf.app_version, shelf.clock.now()) for each in rejected]
     _do(shelf, "publishing dead letters", batch, lambda: shelf.publisher.dead_letters(batch.shard.topic, letters))
 
 
-def _fold(
-    accepted: Sequence[Accepted[SeenRecord]], batch: Batch, end: int, shelf: Shelf
-) -> tuple[pa.Table, dict[str, PersonState]]:
-    located = [each.content.located for each in accepted]
-    persons = [each.record.person_id for each in located]
+def send_labels(accepted: Sequence[Accepted[SeenRecord]], batch: Batch, shelf: Shelf) -> int:
+    """Publish the labels that came inside `accepted`; returns how many."""
+    labels = [_split_label(each) for each in accepted if each.content.level is not None]
+    _do(shelf, "publishing labels", batch, lambda: shelf.publisher.labels(labels))
+    return len(labels)
+
+
+def _states(persons: Sequence[str], batch: Batch, end: int, shelf: Shelf) -> Mapping[str, PersonState]:
     states = _do(shelf, "reading states", batch, lambda: states_at(batch.shard, end, persons, shelf))
     require_no_successor(states, batch)
-    return materialise(located, states)
+    return states
 
 
 def _append(rows: pa.Table, batch: Batch, shelf: Shelf, shards: Shards) -> None:
-    """Extend the history up to the batch's last message; what was rejected, or is missing in the log, belongs to the range."""
+    """Extend the history up to the batch's last message; what was rejected, or is missing in the log, belongs to the range.
+
+    Raises `HistoryConflict`, and `EpochSuperseded` if what was written lies in an epoch that is no longer the one to be written.
+    """
     shard = batch.shard
     offsets = OffsetRange(shard.topic, shard.partition, shards.end(shard) + 1, batch.last)
     _do(shelf, "writing history", batch, lambda: shards.history.append(rows, offsets, batch.messages[0].time))
+    shards.require_current_epoch()
     shards.move(shard, batch.last)
 
 
@@ -189,10 +228,6 @@ def _label_row(seen: Accepted[PersonLabel]) -> Row:
 def _prediction_row(seen: Accepted[PredictionLogEntry]) -> Row:
     shard = seen.message.shard
     return seen.content.history_row(shard.topic, shard.partition, seen.message.offset, seen.message.time)
-
-
-def _tally(batch: Batch, fresh: Batch, seen: Sorted[Any]) -> Applied:
-    return Applied(len(seen.accepted), len(seen.rejected), redelivered=len(batch.messages) - len(fresh.messages))
 
 
 def _do(shelf: Shelf, what: str, batch: Batch, effect: Callable[[], T]) -> T:

@@ -4,18 +4,21 @@ Place in the flow: at assignment of a partition, and before each batch of it: a 
 by its watermark.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from loguru import logger
 
+from feature_repo.latest import latest_of_persons
 from feature_repo.materialise import observe
 from feature_repo.temporal import Observation, PersonState, to_us
 from runtime.errors import HabitusError, HistoryConflict, Unavailable
 from streams.messages import Batch, Shard
 from streams.shards import NOTHING
 from streams.shelf import Shelf
+
+_WRITTEN_AT_ONCE = 1000  # persons in one pipeline
 
 
 class OnlineAhead(HabitusError):
@@ -29,10 +32,11 @@ class OnlineAhead(HabitusError):
 
 
 def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
-    """Apply online what lies between the shard's watermark and `end`, from the history; returns how many rows that were.
+    """Apply online what lies between the shard's watermark and `end`, from the history; returns how many persons that concerned.
 
-    Afterwards the watermark is `end`. Rows and states that are stored already stay.
-    Raises `OnlineAhead`, `HistoryConflict`, `Unavailable`.
+    Of each person the last row alone is written, so that no reader sees one that is older than what was there. Afterwards the
+    watermark is `end`. Rows and states that are stored already stay.
+    Raises `OnlineAhead`, `HistoryConflict`, `EpochSuperseded`, `Unavailable`.
     """
     watermark = shelf.online.watermark(shard.topic, shard.partition)
     known = _or_nothing(watermark)
@@ -41,14 +45,35 @@ def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
         raise OnlineAhead(shard, known, end)
     if known == end:
         return 0
-    applied = 0
-    for rows in shelf.features.read_after(shard.topic, shard.partition, known):
-        _apply(rows, shelf)
-        applied += rows.num_rows
+    persons = apply_final(shelf.features.read_after(shard.topic, shard.partition, known), shelf)
     if not shelf.online.advance_watermark(shard.topic, shard.partition, watermark, end):
         raise _set_back(shard)
-    logger.bind(rows=applied).info("caught up: {} online from {} to {}", shard, known, end)
-    return applied
+    logger.bind(persons=persons).info("caught up: {} online from {} to {}", shard, known, end)
+    return persons
+
+
+def apply_final(tables: Iterable[pa.Table], shelf: Shelf) -> int:
+    """Write online the newest row and the state of each person in `tables` of history rows, in log order; returns how many."""
+    newest: pa.Table | None = None
+    states: dict[str, PersonState] = {}
+    for rows in tables:
+        persons = rows["person_id"].to_pylist()
+        states |= shelf.online.states({each for each in persons if each not in states})
+        observe(persons, _observations(rows), states, shelf.epoch)
+        newest = latest_of_persons(rows if newest is None else pa.concat_tables([newest, rows]))
+    if newest is None:
+        return 0
+    for start in range(0, newest.num_rows, _WRITTEN_AT_ONCE):
+        shelf.online.apply(newest.slice(start, _WRITTEN_AT_ONCE), states)
+    return int(newest.num_rows)
+
+
+def fold_history(tables: Iterable[pa.Table], epoch: int) -> dict[str, PersonState]:
+    """The state of each person after all of `tables` of history rows, in log order, from the first."""
+    states: dict[str, PersonState] = {}
+    for rows in tables:
+        observe(rows["person_id"].to_pylist(), _observations(rows), states, epoch)
+    return states
 
 
 def states_at(shard: Shard, end: int, persons: Sequence[str], shelf: Shelf) -> dict[str, PersonState]:
@@ -105,13 +130,6 @@ def _require_unextended(shard: Shard, end: int, shelf: Shelf) -> None:
     now = shelf.features.end(shard.topic, shard.partition)
     if now is not None and now > end:
         raise HistoryConflict(f"{shard}@{end + 1} was extended by another worker, up to {now}")
-
-
-def _apply(rows: pa.Table, shelf: Shelf) -> None:
-    persons = rows["person_id"].to_pylist()
-    states = shelf.online.states(persons)
-    observe(persons, _observations(rows), states)
-    shelf.online.apply(rows, states)
 
 
 def _observations(rows: pa.Table) -> Iterator[Observation]:

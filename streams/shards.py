@@ -1,12 +1,16 @@
-"""What a worker knows of the partitions it owns: how far the history of each reaches.
+"""What a worker knows of the partitions it owns: the epoch it writes, and how far the history of each partition reaches.
 
 Place in the flow: filled at assignment, moved on by the handlers, forgotten at revocation, when another worker may extend the
-history.
+history, and when a backfill opens a new epoch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from runtime.errors import HabitusError, InfrastructureError
+from loguru import logger
+
+from feature_repo.features import FEATURE_NAMES
+from feature_repo.temporal import STATE_VERSION
+from runtime.errors import EpochSuperseded, HabitusError
 from streams.messages import Batch, Shard
 from streams.shelf import HistoryLike, SourceLog
 
@@ -14,69 +18,115 @@ NOTHING = -1  # the end of an empty history
 
 
 class HistoryOfAnotherLog(HabitusError):
-    """The history covers offsets that the topic never had: the topic was deleted and made anew, or belongs to another Kafka."""
+    """The history was made from another log: the topic was deleted and made anew, or belongs to another Kafka."""
 
-    def __init__(self, shard: Shard, end: int) -> None:
+    def __init__(self, shard: Shard, why: str) -> None:
         super().__init__(
-            f"the history of {shard} reaches to offset {end}, the topic does not",
-            remedy="give it a history and an online store of its own (HABITUS_OFFLINE_URI, HABITUS_PROJECT), or restore it",
+            f"the history of {shard} is of another log: {why}",
+            remedy="`habitus backfill` makes history and online store anew from what person.records holds now; for other topics, "
+            "or to keep both, set HABITUS_OFFLINE_URI and HABITUS_PROJECT to new ones",
+        )
+
+
+class EpochOfNewerCode(HabitusError):
+    """The epoch was made by a version of the code that knows more than this one."""
+
+    def __init__(self, epoch: int, app_version: str, unknown: Iterable[str]) -> None:
+        told = ", ".join(sorted(unknown)) or "another state of the fold"
+        super().__init__(
+            f"epoch {epoch} was made by habitus {app_version} and has what this version does not know: {told}",
+            remedy="upgrade this worker; until then others do its work",
         )
 
 
 class Shards:
-    """Ends of the histories of one dataset, by shard."""
+    """The epoch of one dataset that is written, and the ends of its history by shard."""
 
     def __init__(self, history: HistoryLike, source: SourceLog) -> None:
-        self.history = history
+        self._history = history
         self._source = source
-        self._ends: dict[Shard, int] = {}
+        self._epoch: int | None = None
+        self._ends: dict[tuple[int, Shard], int] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is written, read once an assignment. Raises `EpochOfNewerCode`."""
+        if self._epoch is None:
+            self._epoch = self._read_epoch()
+        return self._epoch
+
+    @property
+    def history(self) -> HistoryLike:
+        """The history in the epoch that is written."""
+        return self._history.at(self.epoch)
 
     def end(self, shard: Shard) -> int:
         """The last offset that the history covers, NOTHING if it is empty; read from the history once an assignment.
 
         Raises `HistoryOfAnotherLog`, or `Unavailable` if Kafka does not answer.
         """
-        if shard not in self._ends:
-            self._ends[shard] = self._read_end(shard)
-        return self._ends[shard]
+        place = (self.epoch, shard)
+        if place not in self._ends:
+            self._ends[place] = self._read_end(shard)
+        return self._ends[place]
 
     def move(self, shard: Shard, end: int) -> None:
         """The history now reaches to `end`."""
-        self._ends[shard] = end
+        self._ends[self.epoch, shard] = end
 
     def forget(self, shards: Iterable[Shard]) -> None:
-        """Read the ends of `shards` anew when they are next needed."""
-        for shard in shards:
-            self._ends.pop(shard, None)
+        """Read the epoch, and the ends of `shards`, anew when they are next needed."""
+        forgotten = set(shards)
+        self._ends = {place: end for place, end in self._ends.items() if place[1] not in forgotten}
+        self._epoch = None
 
-    def require_no_hole(self, batch: Batch) -> None:
-        """Check that no message lies between the history's end and the batch, nor inside it.
+    def renew(self) -> bool:
+        """Read the epoch anew; whether that is a greater one. Raises `EpochOfNewerCode`."""
+        before, self._epoch = self._epoch, None
+        return before is not None and self.epoch > before
 
-        A history file covers its whole range, so a message that was not delivered would be lost for ever. Offsets may be
-        missing in the log itself (a transaction's markers); then nothing lies there. Raises `InfrastructureError`.
+    def require_current_epoch(self) -> None:
+        """Check, after the history was extended, that a backfill has not opened a new epoch. Raises `EpochSuperseded`.
+
+        A backfill opens the epoch and then looks how far the old one reaches; so whatever passed this check is seen by it.
+        """
+        written = self._history.epochs.written()
+        if written > self.epoch:
+            raise EpochSuperseded(self.epoch, written)
+
+    def completed(self, batch: Batch) -> Iterator[Batch]:
+        """`batch`, and before it whatever the log holds between the history's end and it, in order, in parts.
+
+        A history file covers its whole range, so a message that was not delivered would be lost for ever: such come up when a
+        history was restored, or a new epoch reaches less far than what was acknowledged in the old one.
+        Raises `Unavailable` if the log cannot be read.
         """
         expected = self.end(batch.shard) + 1
         if batch.first == expected and batch.last - expected + 1 == len(batch.messages):
+            yield batch
             return
-        for message in batch.messages:
-            if message.offset < expected or self._lies_between(batch.shard, expected, message.offset):
-                raise InfrastructureError(
-                    f"{message} was delivered where {batch.shard}@{expected} was due",
-                    remedy="the worker starts again from the last acknowledged message; if this comes back, the history has lost "
-                    f"its end: restore it, or set the consumer group back to offset {expected}",
-                )
-            expected = message.offset + 1
+        logger.info("{} was delivered where {}@{} was due: it is read from the log", batch, batch.shard, expected)
+        last = max(message.offset for message in batch.messages)
+        for messages in self._source.read(batch.shard, expected, last + 1):
+            yield Batch(batch.shard, messages)
+
+    def _read_epoch(self) -> int:
+        epoch = self._history.epochs.written()
+        plan = self._history.epochs.plan_of(epoch)
+        if plan is not None:
+            unknown = set(plan.features) - set(FEATURE_NAMES)
+            if unknown or plan.state_version > STATE_VERSION:
+                raise EpochOfNewerCode(epoch, plan.app_version, unknown)
+        return epoch
 
     def _read_end(self, shard: Shard) -> int:
+        log_id = self._source.log_id(shard.topic)
+        made_from = self._history.epochs.bind_log(self.epoch, shard.topic, log_id)
+        if made_from != log_id:
+            raise HistoryOfAnotherLog(shard, f"it was made from the topic {made_from}, which now is {log_id}")
         end = self.history.end(shard.topic, shard.partition)
         if end is None:
             return NOTHING
         if end >= self._source.end(shard):
-            raise HistoryOfAnotherLog(shard, end)
+            raise HistoryOfAnotherLog(shard, f"it reaches to offset {end}, which the topic does not")
         return end
-
-    def _lies_between(self, shard: Shard, first: int, end: int) -> bool:
-        if first == end:
-            return False
-        found = self._source.next_offset(shard, first)
-        return found is not None and found < end

@@ -4,19 +4,19 @@ Place in the flow: between `handlers` and the adapters. Whatever is published is
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from feature_repo.epochs import Plan
 from feature_repo.history import OffsetRange
 from feature_repo.schemas import Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import Clock
 from streams.dead_letters import DeadLetter
-from streams.messages import Shard
+from streams.messages import Message, Shard
 from streams.persistence import Persistence
 
 
@@ -29,16 +29,64 @@ class Outgoing:
     timestamp_ms: int | None = None
 
 
+class EpochsLike(Protocol):
+    """The ledger of a dataset's epochs: see `feature_repo.epochs.Epochs`."""
+
+    def written(self) -> int:
+        """The epoch that workers extend."""
+        ...
+
+    def current(self) -> int:
+        """The epoch that readers read."""
+        ...
+
+    def planned(self) -> Plan | None:
+        """The plan of an epoch above the written one: of a backfill that has begun and opened nothing yet."""
+        ...
+
+    def plan(self, plan: Plan) -> None:
+        """Record what the rows of a new epoch will hold. Raises `HistoryConflict` if that epoch is planned already."""
+        ...
+
+    def open(self, epoch: int) -> None:
+        """From now on workers extend `epoch`."""
+        ...
+
+    def publish(self, epoch: int) -> None:
+        """From now on readers read `epoch`."""
+        ...
+
+    def plan_of(self, epoch: int) -> Plan | None:
+        """What the rows of `epoch` hold; None for the first one, which nobody planned."""
+        ...
+
+    def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
+        """Record that `epoch` is made from the topic with `log_id`, if none is recorded; returns the recorded one."""
+        ...
+
+
 class HistoryLike(Protocol):
     """The append-only record of one dataset: see `feature_repo.history.History`."""
 
-    dataset: Dataset
+    @property
+    def dataset(self) -> Dataset:
+        """Whose history it is."""
+        ...
+
+    @property
+    def epochs(self) -> EpochsLike:
+        """The ledger of its epochs."""
+        ...
+
+    def at(self, epoch: int) -> "HistoryLike":
+        """The history in one epoch."""
+        ...
 
     def end(self, topic: str, partition: int) -> int | None:
         """The last offset that the history covers."""
         ...
 
-    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> Path:
+    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> None:
         """Publish `rows` durably under `offsets`. Raises `HistoryConflict` if another owner extended the same end."""
         ...
 
@@ -50,6 +98,10 @@ class HistoryLike(Protocol):
 class OnlineLike(Protocol):
     """The online store: see `feature_repo.online.OnlineWriter`. Every method raises `Unavailable`."""
 
+    def at(self, epoch: int) -> "OnlineLike":
+        """The store as a writer of `epoch` sees it."""
+        ...
+
     def states(self, person_ids: Iterable[str]) -> dict[str, PersonState]:
         """The stored states of those persons who have one."""
         ...
@@ -59,11 +111,15 @@ class OnlineLike(Protocol):
         ...
 
     def watermark(self, topic: str, partition: int) -> int | None:
-        """The last offset whose rows are all stored."""
+        """The last offset whose rows are all stored. Raises `EpochSuperseded` if that of a newer epoch is stored."""
         ...
 
     def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
         """State that all rows up to `offset` are stored; False if the watermark is no longer `known`, then nothing is stated."""
+        ...
+
+    def remove_older(self, epoch: int) -> int:
+        """Remove rows and states of persons of whom nothing of `epoch` is stored; returns of how many."""
         ...
 
 
@@ -90,8 +146,12 @@ class SourceLog(Protocol):
         """The offset that the next message will get. Raises `Unavailable`."""
         ...
 
-    def next_offset(self, shard: Shard, offset: int) -> int | None:
-        """The offset of the first message at or above `offset`; None if there is none. Raises `Unavailable`."""
+    def read(self, shard: Shard, first: int, end: int) -> Iterator[list[Message]]:
+        """The messages from offset `first` up to, not with, `end`, in order, some at a time. Raises `Unavailable`."""
+        ...
+
+    def log_id(self, topic: str) -> str:
+        """Kafka's id of the topic, another one if it is deleted and made anew. Raises `Unavailable`."""
         ...
 
 
@@ -109,6 +169,11 @@ class Shelf:
     clock: Clock
     app_version: str
     persistence: Persistence
+    epoch: int = 0
+
+    def at(self, epoch: int) -> "Shelf":
+        """The shelf with features and online store as a writer of `epoch` sees them."""
+        return replace(self, epoch=epoch, features=self.features.at(epoch), online=self.online.at(epoch))
 
 
 Row = dict[str, Any]

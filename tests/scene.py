@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from feature_repo.history import History
+from feature_repo.history import open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, Dataset
 from runtime.kafka import consumer, ensure_topics, lag, producer
 from runtime.topics import Topics
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 from streams.settings import StreamsSettings
 from streams.verify import verify
 
@@ -82,7 +82,7 @@ class Scene:
 
     def rows(self, dataset: Dataset) -> pa.Table:
         """Every row of a history."""
-        return History(self.settings.offline_path, dataset).scan()
+        return open_history(self.settings, dataset).scan()
 
     def await_log(self, text: str, within_s: float = STARTS_WITHIN_S) -> None:
         """Wait until the worker's log says `text`."""

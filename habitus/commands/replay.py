@@ -64,7 +64,7 @@ def replay(  # noqa: PLR0917  typer makes options of them
         rate_per_s=per_second(rate),
     )
     rows = read_rows(file)
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task(file.name, total=None)
         summary = publish(Settings(), rows, options, progress=lambda sent, total: bar.update(task, completed=sent, total=total))
     if json_:
@@ -108,7 +108,7 @@ def moment(text: str) -> datetime:
     return parsed
 
 
-def _bar() -> Progress:
+def progress_bar() -> Progress:
     """A progress bar on standard error; silent where that is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+from feature_repo.files import open_files
 from habitus.data.columns import PERSON
 from habitus.demo.modelling import ask
 from habitus.demo.stage import Stage
@@ -21,7 +22,7 @@ def report(stage: Stage) -> None:
     """Data drift, data quality, target drift and model performance; the last one needs predictions whose labels came."""
     persons = list(dict.fromkeys(stage.people().drifted[PERSON]))[:WINDOW]
     ask(stage, persons)
-    history = OfflineHistory(stage.settings.offline_path)
+    history = OfflineHistory(open_files(stage.settings.offline))
     wanted = set(persons)
 
     def logged() -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from feature_repo.history import History
+from feature_repo.history import History, open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from habitus.data.messages import ReplayOptions
 from habitus.data.replay import ReplaySummary, replay
@@ -68,8 +68,8 @@ class Stage:
 
     def features(self) -> History:
         """The history of feature rows."""
-        return History(self.settings.offline_path, PERSON_FEATURES)
+        return open_history(self.settings, PERSON_FEATURES)
 
     def labels(self) -> History:
         """The history of labels."""
-        return History(self.settings.offline_path, PERSON_LABELS)
+        return open_history(self.settings, PERSON_LABELS)

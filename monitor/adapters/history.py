@@ -1,11 +1,11 @@
 """The offline history as the monitor reads it: the latest rows, labels, and predictions joined with labels."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
+from feature_repo.files import Files
 from feature_repo.history import History
 from feature_repo.person import ATTRIBUTES
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
@@ -17,10 +17,10 @@ _SOURCE = ["source_topic", "source_partition", "source_offset"]
 
 
 class OfflineHistory:
-    """The Parquet history below `root`. Every frame is empty, with its columns, where nothing was recorded yet."""
+    """The Parquet history in `files`. Every frame is empty, with its columns, where nothing was recorded yet."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     def features(self, *, since: datetime | None = None) -> pd.DataFrame:
         """One row a person and event time, in the order of event time; the last record of several with one time counts."""
@@ -51,7 +51,7 @@ class OfflineHistory:
         return ordered.drop_duplicates(identity, keep="last").sort_values(["event_timestamp", *_SOURCE], ignore_index=True)
 
     def _scan(self, dataset: Dataset, since: datetime | None, columns: list[str] | None = None) -> pd.DataFrame:
-        found: pd.DataFrame = History(self._root, dataset).scan(columns, since=since).to_pandas()
+        found: pd.DataFrame = History(self._files, dataset).scan(columns, since=since).to_pandas()
         return found
 
 

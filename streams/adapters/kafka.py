@@ -8,11 +8,11 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from runtime.errors import Unavailable
-from runtime.kafka import consumer, producer
+from runtime.kafka import admin, consumer, producer
 from runtime.settings import Settings
 from runtime.topics import Topic, Topics, dead_letter_name
 from streams.dead_letters import DeadLetter, DeadLetterRead
-from streams.messages import Shard
+from streams.messages import Message, Shard
 from streams.shelf import Outgoing
 
 ACKNOWLEDGED_WITHIN_S = 30.0
@@ -93,25 +93,45 @@ class KafkaLog:
         finally:
             reader.close()
 
-    def next_offset(self, shard: Shard, offset: int) -> int | None:
-        """The offset of the first message at or above `offset`; None if there is none. Raises `Unavailable`."""
+    def read(self, shard: Shard, first: int, end: int) -> Iterator[list[Message]]:
+        """The messages from offset `first` up to, not with, `end`, in order, some at a time.
+
+        Offsets may be missing: markers of transactions, or what retention has deleted. Raises `Unavailable`.
+        """
         place = TopicPartition(shard.topic, shard.partition)
         reader = consumer(self._settings)
         deadline = time.monotonic() + _LOOK_FOR_S
         try:
             reader.assign([place])
-            end = reader.end_offsets([place])[place]
-            reader.seek(place, offset)
+            reader.seek(place, first)
             while reader.position(place) < end:
-                for found in reader.poll(timeout_ms=_POLL_MS, max_records=1).get(place, []):
-                    return int(found.offset)
-                if time.monotonic() > deadline:
-                    raise Unavailable("kafka", f"{shard}@{offset} could not be read")
+                found = [_message(shard, each) for each in reader.poll(timeout_ms=_POLL_MS).get(place, []) if each.offset < end]
+                if found:
+                    yield found
+                    deadline = time.monotonic() + _LOOK_FOR_S
+                elif time.monotonic() > deadline:
+                    raise Unavailable("kafka", f"{shard} could not be read from {first} to {end}")
         except KafkaError as error:
-            raise Unavailable("kafka", f"{shard}@{offset} could not be read ({error!r})") from error
+            raise Unavailable("kafka", f"{shard} could not be read from {first} to {end} ({error!r})") from error
         finally:
             reader.close()
-        return None
+
+    def log_id(self, topic: str) -> str:
+        """Kafka's own id of the topic: another one if it is deleted and made anew. Raises `Unavailable`."""
+        client = admin(self._settings)
+        try:
+            (found,) = client.describe_topics([topic])
+        except KafkaError as error:
+            raise Unavailable("kafka", f"{topic} could not be described ({error!r})") from error
+        finally:
+            client.close()
+        if not found["topic_id"]:
+            raise Unavailable("kafka", f"{topic} is not there yet")
+        return str(found["topic_id"])
+
+
+def _message(shard: Shard, found: Any) -> Message:
+    return Message(shard, found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
 
 
 def read_dead_letters(settings: Settings, topic: str) -> Iterator[DeadLetterRead]:

@@ -17,8 +17,9 @@ from redis import Redis
 
 from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
-from feature_repo.history import History
+from feature_repo.history import open_history
 from feature_repo.labels import parse_label
+from feature_repo.materialise import event_time
 from feature_repo.online import OnlineReader, OnlineWriter, connect, connect_async
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.temporal import PersonState, to_us
@@ -26,7 +27,6 @@ from feature_repo.wire import encode_row
 from runtime.errors import RecordRejected
 from runtime.topics import Topics
 from streams.adapters.kafka import read_dead_letters
-from streams.handlers import split_label
 from streams.materialisation import Materialised, materialise_messages
 from streams.messages import Message, Shard, by_shard
 from streams.settings import StreamsSettings
@@ -73,7 +73,7 @@ def found(settings: StreamsSettings) -> EndState:
     """What the stores and topics hold."""
     topics = Topics(settings)
     left = EndState()
-    history = History(settings.offline_path, PERSON_FEATURES).scan()
+    history = open_history(settings, PERSON_FEATURES).scan()
     left.rows = dict(_by_place(history))
     assert len(left.rows) == history.num_rows, "a record is in the history twice"
     _find_online(settings, left)
@@ -84,7 +84,7 @@ def found(settings: StreamsSettings) -> EndState:
         for message in messages:
             told = json.loads(message.value or b"")
             left.published[told["source_partition"], told["source_offset"]].add(_digest(message.value or b""))
-    labels = History(settings.offline_path, PERSON_LABELS).scan().to_pylist()
+    labels = open_history(settings, PERSON_LABELS).scan().to_pylist()
     left.labels = {(each["person_id"], each["event_timestamp"], each["obesity_level"]) for each in labels}
     left.dead_labels = {each.value or b"" for each in read_dead_letters(settings, topics.labels.name)}
     return left
@@ -133,11 +133,16 @@ def _expect_labels(made: Materialised, expected: EndState) -> None:
     for each in made.accepted:
         if each.content.level is None:
             continue
-        value = split_label(each).value
+        record = each.content.located.record
+        fields = {
+            "person_id": record.person_id,
+            "event_timestamp": event_time(record).isoformat(),
+            "obesity_level": each.content.level,
+        }
         try:
-            label = parse_label(json.loads(value), each.message.time)
+            label = parse_label(fields, each.message.time)
         except RecordRejected:
-            expected.dead_labels.add(value)
+            expected.dead_labels.add(json.dumps(fields).encode())
         else:
             expected.labels.add((label.person_id, label.event_timestamp, label.obesity_level))
 

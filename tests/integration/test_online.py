@@ -14,7 +14,7 @@ from redis import Redis
 
 from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
-from feature_repo.history import History, OffsetRange
+from feature_repo.history import OffsetRange, open_history
 from feature_repo.materialise import materialise
 from feature_repo.online import OnlineWriter, connect
 from feature_repo.schemas import PERSON_FEATURES
@@ -48,7 +48,7 @@ def test_stock_feast_reads_what_we_write(writer: OnlineWriter, settings: Setting
     rows, states = materialise([located(0), located(1, hours=1, weight_kg=82, smokes=True, transport="Bike")], {})
     writer.apply(rows, states)
     store = stock_feast(settings, tmp_path)
-    store.apply(define(settings.offline_path).objects())
+    store.apply(define(settings).objects())
     answer = store.get_online_features(
         features=[f"{VIEW}:{name}" for name in FEATURE_NAMES],
         entity_rows=[{"person_id": "ann"}, {"person_id": "nobody"}],
@@ -276,7 +276,7 @@ def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Setting
 def kept(writer: OnlineWriter, settings: Settings) -> pa.Table:
     """Thirty persons in history and online store."""
     rows, states = materialise([located(number, f"p{number}") for number in range(30)], {})
-    History(settings.offline_path, PERSON_FEATURES).append(rows, OffsetRange(TOPIC, 2, 0, 29), NOON)
+    open_history(settings, PERSON_FEATURES).append(rows, OffsetRange(TOPIC, 2, 0, 29), NOON)
     writer.apply(rows, states)
     return rows
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from feature_repo.history import History
+from feature_repo.history import open_history
 from feature_repo.schemas import PERSON_LABELS, PREDICTIONS
 from runtime.kafka import lag, partition_for, producer
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 from streams.verify import verify
 from tests.scene import BASE_MS, STARTS_WITHIN_S, STOPS_WITHIN_S, Scene, person, require_nothing_lost, send_people, wait_until
 
@@ -141,9 +141,9 @@ def test_labels_and_predictions_reach_their_histories(scene: Scene) -> None:
         sender.flush()
     scene.start()
     scene.drain(scene.topics.labels.name, scene.topics.predictions.name)
-    (kept,) = History(scene.settings.offline_path, PREDICTIONS).scan().to_pylist()
+    (kept,) = open_history(scene.settings, PREDICTIONS).scan().to_pylist()
     assert (kept["request_id"], kept["p_Normal_Weight"]) == ("r1", 1.0)
-    (kept,) = History(scene.settings.offline_path, PERSON_LABELS).scan().to_pylist()
+    (kept,) = open_history(scene.settings, PERSON_LABELS).scan().to_pylist()
     assert (kept["person_id"], kept["obesity_level"]) == ("ann", "Normal_Weight")
     for topic in (scene.topics.labels.name, scene.topics.predictions.name):
         assert len(list(read_dead_letters(scene.settings, topic))) == 1

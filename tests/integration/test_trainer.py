@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from feature_repo.files import LocalFiles
 from feature_repo.gate import is_gate
-from feature_repo.history import History, OffsetRange
+from feature_repo.history import History, OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
 from feature_repo.person import parse_record
 from feature_repo.reference import OUT_OF_FOLD, ROWS, Reference
@@ -57,7 +58,7 @@ def write_history(offline: Path, rows: pd.DataFrame, first: int = 0) -> None:
     labels = features.select(origin).append_column("obesity_level", pa.array(rows[LEVEL], pa.string()))
     for dataset, table in ((PERSON_FEATURES, features), (PERSON_LABELS, labels.select(PERSON_LABELS.schema.names))):
         offsets = OffsetRange("person.records", 0, first, first + len(rows) - 1)
-        History(offline, dataset).append(table, offsets, located[0].ingested_at)
+        History(LocalFiles(Path(offline)), dataset).append(table, offsets, located[0].ingested_at)
 
 
 def population(rows: int, *, drifted: bool = False) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def population(rows: int, *, drifted: bool = False) -> pd.DataFrame:
 @pytest.fixture
 def settings(settings_for: MakeSettings, mlflow_uri: str, kafka_bootstrap: str) -> TrainerSettings:
     made: TrainerSettings = settings_for(TrainerSettings)
-    write_history(made.offline_path, population(900))
+    write_history(made.offline, population(900))
     return made
 
 
@@ -143,7 +144,7 @@ def test_what_was_not_known_at_the_cut_off_is_not_joined(settings: TrainerSettin
 
 
 def test_a_label_without_its_record_is_counted_and_left_out(settings: TrainerSettings) -> None:
-    lonely = History(settings.offline_path, PERSON_LABELS)
+    lonely = open_history(settings, PERSON_LABELS)
     row = {
         "person_id": "nobody",
         "event_timestamp": ANCHOR,
@@ -191,7 +192,7 @@ def test_a_drift_alert_is_answered_with_a_better_model_and_acknowledged(
     if shop.registry.by_alias("champion") is not None:  # another test's: the service knows one name, and MLflow is shared
         shop.registry.remove_alias("champion")
     champion = train(COMMAND, shop).version
-    write_history(settings.offline_path, population(1_500, drifted=True), first=900)
+    write_history(settings.offline, population(1_500, drifted=True), first=900)
     _send_alert(settings, champion.version)
     promoted = _promotion_of_another(settings, champion.version)
     record = promoted.decision

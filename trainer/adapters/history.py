@@ -4,6 +4,7 @@ Place in the flow: the only reader of the history in the trainer.
 """
 
 import warnings
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import FeatureStore
-from feast.errors import FeatureServiceNotFoundException
+from feast.errors import DataSourceObjectNotFoundException, FeatureServiceNotFoundException
 
-from feature_repo.history import History
+from feature_repo.history import open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.store import apply_definitions, open_store
-from feature_repo.views import FEATURE_SERVICE
+from feature_repo.views import FEATURE_SERVICE, HISTORY_SOURCE, history_pattern
 from runtime.errors import NotEnoughData
 from runtime.settings import Settings
 from trainer.training_set import IDENTITY, TrainingSet, latest_labels
@@ -31,8 +32,8 @@ class FeastHistory:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._features = History(settings.offline_path, PERSON_FEATURES)
-        self._labels = History(settings.offline_path, PERSON_LABELS)
+        self._features = open_history(settings, PERSON_FEATURES)
+        self._labels = open_history(settings, PERSON_LABELS)
 
     def labels(self, as_of: datetime, since: datetime | None = None) -> pd.DataFrame:
         """The labels known at `as_of`, one for each record, of event times from `since` on."""
@@ -54,21 +55,22 @@ class FeastHistory:
         return TrainingSet(ordered, as_of, labels_without_features=len(labels) - len(described))
 
     def _joined(self, labels: pd.DataFrame, as_of: datetime, *, all_count: bool) -> pd.DataFrame:
-        if all_count:
+        if all_count and "://" not in self._settings.offline:
             return _join(self._settings, labels)
         # Feast cuts off by event time alone, and of equal event times takes the later arrival, whatever the offsets. So what
-        # came after `as_of` and what was superseded is left out of what it reads.
+        # came after `as_of` and what was superseded is left out of what it reads. Nor can its DuckDB read object storage without
+        # an extension that it downloads.
         with TemporaryDirectory(prefix="habitus-as-of-") as folder:
             return _join(self._snapshot(as_of, Path(folder)), labels)
 
     def _snapshot(self, as_of: datetime, folder: Path) -> Settings:
         rows = self._features.scan()
         counted = _counted(rows.select(_PLACE).to_pandas(), as_of)
-        snapshot = folder / PERSON_FEATURES.name / "counted"
+        snapshot = folder / PERSON_FEATURES.name / "dt=1970-01-01"
         snapshot.mkdir(parents=True)
         pq.write_table(rows.take(pa.array(counted.index.sort_values())), snapshot / "counted.parquet")
         # A copy takes over cached properties as they were, so these are set and not the settings that they come from.
-        return self._settings.model_copy(update={"offline_path": folder, "registry_url": f"sqlite:///{folder / 'registry.db'}"})
+        return self._settings.model_copy(update={"offline": str(folder), "registry_url": f"sqlite:///{folder / 'registry.db'}"})
 
 
 def _counted(rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -92,10 +94,15 @@ def _join(settings: Settings, labels: pd.DataFrame) -> pd.DataFrame:
 
 def _store_with_definitions(settings: Settings) -> FeatureStore:
     store = open_store(settings)
-    try:
-        store.get_feature_service(FEATURE_SERVICE)
-    except FeatureServiceNotFoundException:
+    if not _are_current(store, settings):
         apply_definitions(settings)
-        # The first store has cached a registry without them.
-        return open_store(settings)
+        return open_store(settings)  # the first one has cached a registry without them
     return store
+
+
+def _are_current(store: FeatureStore, settings: Settings) -> bool:
+    """Whether the definitions are there, and lead to the epoch that readers read."""
+    with suppress(FeatureServiceNotFoundException, DataSourceObjectNotFoundException):
+        store.get_feature_service(FEATURE_SERVICE)
+        return bool(store.get_data_source(HISTORY_SOURCE).path == history_pattern(settings))
+    return False

@@ -15,7 +15,7 @@ import mlflow.sklearn
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.data.sources import LocalArtifactDatasetSource, S3ArtifactDatasetSource
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sklearn.metrics import ConfusionMatrixDisplay
@@ -43,7 +43,7 @@ class ModelStore:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._uri = settings.mlflow_uri
-        self._history = LocalArtifactDatasetSource(settings.offline_path.as_uri())
+        self._history = _source_of(settings.offline)
         self._registry = registry
 
     def register(self, candidate: Candidate, facts: dict[str, str]) -> ModelVersion:
@@ -164,3 +164,7 @@ def _make_sure_it_exists(client: MlflowClient, name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _source_of(offline: str) -> LocalArtifactDatasetSource | S3ArtifactDatasetSource:
+    return S3ArtifactDatasetSource(offline) if "://" in offline else LocalArtifactDatasetSource(Path(offline).as_uri())

@@ -19,7 +19,7 @@ def test_feast_executes_definitions_alone():
 
 
 def test_the_view_is_the_feature_table(tmp_path: Path):
-    view = define(tmp_path).person_features
+    view = define(Settings(home=tmp_path)).person_features
     assert isinstance(view, FeatureView)
     assert [field.name for field in view.features] == list(FEATURE_NAMES)
     assert all(field.tags["kind"] == BY_NAME[field.name].kind for field in view.features)

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.files import LocalFiles
 from feature_repo.history import History, OffsetRange
-from feature_repo.schemas import PERSON_LABELS
+from feature_repo.schemas import PERSON_LABELS, Dataset
 from runtime.errors import HistoryConflict, InfrastructureError
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -32,9 +33,9 @@ def labels(*offsets: int, partition: int = 0, topic: str = "labels") -> pa.Table
     return pa.Table.from_pylist(rows, schema=PERSON_LABELS.schema)
 
 
-def append(history: History, first: int, last: int, *offsets: int, partition: int = 0, topic: str = "labels") -> Path:
+def append(history: History, first: int, last: int, *offsets: int, partition: int = 0, topic: str = "labels") -> None:
     rows = labels(*offsets, partition=partition, topic=topic)
-    return history.append(rows, OffsetRange(topic, partition, first, last), NOON)
+    history.append(rows, OffsetRange(topic, partition, first, last), NOON)
 
 
 def offsets_of(tables: Any) -> list[list[int]]:
@@ -43,7 +44,7 @@ def offsets_of(tables: Any) -> list[list[int]]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
-    return History(tmp_path / "offline", PERSON_LABELS)
+    return History(LocalFiles(tmp_path / "offline"), PERSON_LABELS)
 
 
 def test_an_empty_history_covers_nothing(history: History) -> None:
@@ -60,17 +61,20 @@ def test_the_end_is_the_ranges_though_the_last_record_was_rejected(history: Hist
 
 
 def test_a_file_is_named_by_date_topic_partition_and_first_offset(history: History, tmp_path: Path) -> None:
-    path = append(history, 7, 9, 8, topic="a.b", partition=3)
-    assert path.relative_to(tmp_path) == Path("offline/person_labels/dt=2024-05-01/a.b-3-00000000000000000007.parquet")
+    append(history, 7, 9, 8, topic="a.b", partition=3)
+    path = tmp_path / "offline/person_labels/dt=2024-05-01/a.b-3-00000000000000000007.parquet"
     assert pq.read_schema(path).metadata[b"habitus.offsets"] == b'{"topic": "a.b", "partition": 3, "first": 7, "last": 9}'
 
 
-def test_the_same_first_offset_cannot_be_taken_twice(history: History) -> None:
+def test_the_same_first_offset_cannot_be_taken_twice(history: History, tmp_path: Path) -> None:
     """Promise: of two owners that extend the same end the second fails, and the first one's rows stay as they are."""
-    path = append(history, 0, 4, 1)
+    append(history, 0, 4, 1)
+    (path,) = tmp_path.rglob("*.parquet")
     before = path.read_bytes()
     with pytest.raises(HistoryConflict, match=r"labels\[0\]@0-9"):
         append(history, 0, 9, 1, 6)
+    with pytest.raises(HistoryConflict, match=r"labels\[0\]@0-4"):
+        append(History(history.files, PERSON_LABELS), 0, 4, 1)
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
@@ -123,8 +127,9 @@ def test_a_scan_takes_columns_and_a_stretch_of_event_time(history: History) -> N
     assert history.scan().num_rows == 5
 
 
-def test_a_draft_that_a_kill_left_is_not_read(history: History) -> None:
-    path = append(history, 0, 4, 1)
+def test_a_draft_that_a_kill_left_is_not_read(history: History, tmp_path: Path) -> None:
+    append(history, 0, 4, 1)
+    (path,) = tmp_path.rglob("*.parquet")
     (path.parent / ".torn.parquet.tmp").write_bytes(b"half a file")
     assert history.scan().num_rows == 1
     assert history.end("labels", 0) == 4
@@ -132,9 +137,44 @@ def test_a_draft_that_a_kill_left_is_not_read(history: History) -> None:
 
 def test_a_disk_that_fails_publishes_nothing_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "offline").write_text("not a folder")
-    history = History(tmp_path / "offline", PERSON_LABELS)
-    with pytest.raises(InfrastructureError, match=r"labels\[0\]@0-4 could not be written"):
+    history = History(LocalFiles(tmp_path / "offline"), PERSON_LABELS)
+    with pytest.raises(InfrastructureError, match=r"00000000\.parquet could not be written"):
         append(history, 0, 4, 1)
+
+
+def test_an_append_whose_answer_was_lost_may_be_tried_again(history: History) -> None:
+    """Promise: its writer knows a file for its own; a failure after the file became visible is no conflict with himself."""
+    append(history, 0, 4, 1)
+    append(history, 0, 4, 1)
+    assert history.scan().num_rows == 1
+
+
+def test_columns_that_a_version_does_not_know_are_left_out_and_those_that_a_file_lacks_are_null(tmp_path: Path) -> None:
+    older, newer = (Dataset("person_labels", schema) for schema in (PERSON_LABELS.schema, _with_a_column()))
+    files = LocalFiles(tmp_path)
+    append(History(files, older), 0, 0, 0)
+    rows = labels(1).append_column(newer.schema.field("certainty"), pa.array([0.5]))
+    History(files, newer).append(rows, OffsetRange("labels", 0, 1, 1), NOON)
+    read = pa.concat_tables(History(files, newer).read_after("labels", 0))
+    assert read["certainty"].to_pylist() == [None, 0.5]
+    assert sorted(History(files, newer).scan()["certainty"].to_pylist(), key=str) == [0.5, None]
+    assert pa.concat_tables(History(files, older).read_after("labels", 0)).schema.names == older.schema.names
+    assert History(files, older).scan().num_rows == 2
+
+
+def _with_a_column() -> pa.Schema:
+    return PERSON_LABELS.schema.append(pa.field("certainty", pa.float64()))
+
+
+def test_readers_see_the_current_epoch_and_writers_theirs(history: History) -> None:
+    append(history.at(0), 0, 4, 1)
+    append(history.at(1), 0, 9, 1, 6)
+    assert (history.end("labels", 0), history.at(1).end("labels", 0)) == (4, 9)
+    history.epochs.open(1)
+    assert history.scan().num_rows == 1
+    history.epochs.publish(1)
+    assert (history.end("labels", 0), history.scan().num_rows) == (9, 2)
+    assert history.at(0).scan().num_rows == 1
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 4), (5, 4)])

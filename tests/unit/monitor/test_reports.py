@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from feature_repo.files import LocalFiles
 from feature_repo.history import History, OffsetRange
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import Located, materialise
@@ -34,7 +35,7 @@ RULE = Rule(0.001, 0.005)
 
 def write(root: Path, dataset: Dataset, rows: pa.Table) -> None:
     topic, when = rows["source_topic"][0].as_py(), rows["ingested_at"][0].as_py()
-    History(root, dataset).append(rows, OffsetRange(topic, 0, 0, len(rows) - 1), when)
+    History(LocalFiles(root), dataset).append(rows, OffsetRange(topic, 0, 0, len(rows) - 1), when)
 
 
 def origin(topic: str, offset: int, when: datetime) -> dict[str, object]:
@@ -83,7 +84,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, frame: pd.DataFrame) -> Of
     write_features(root, frame)
     write_labels(root, frame)
     write_predictions(root, frame.head(100))
-    return OfflineHistory(root)
+    return OfflineHistory(LocalFiles(root))
 
 
 def files(folder: Path) -> Files:
@@ -131,14 +132,15 @@ def test_performance_has_weighted_beside_macro_f1(
 )
 def test_a_report_of_nothing_says_what_to_do(kind: Kind, remedy: str, champion: Champion, tmp_path: Path) -> None:
     with pytest.raises(NotEnoughData) as refused:
-        make_report(kind, champion, OfflineHistory(tmp_path), 300, files(tmp_path))
+        make_report(kind, champion, OfflineHistory(LocalFiles(tmp_path)), 300, files(tmp_path))
     assert remedy in refused.value.remedy
     assert not files(tmp_path).html.exists()
 
 
 def test_target_drift_does_without_predictions(champion: Champion, frame: pd.DataFrame, tmp_path: Path) -> None:
     write_labels(tmp_path, frame)
-    assert make_report(Kind.TARGET_DRIFT, champion, OfflineHistory(tmp_path), 100, files(tmp_path)).current_rows == 100
+    history = OfflineHistory(LocalFiles(tmp_path))
+    assert make_report(Kind.TARGET_DRIFT, champion, history, 100, files(tmp_path)).current_rows == 100
 
 
 def test_drift_from_history_is_the_live_window(
@@ -164,5 +166,5 @@ def test_drift_of_training_rows_alone_says_what_to_do(
 ) -> None:
     write_features(tmp_path, population(20))
     with pytest.raises(NotEnoughData, match="no record is newer") as refused:
-        judge(champion, OfflineHistory(tmp_path), 300, RULE)
+        judge(champion, OfflineHistory(LocalFiles(tmp_path)), 300, RULE)
     assert "replay" in refused.value.remedy

@@ -23,7 +23,7 @@ def test_the_environment_wins_over_the_addresses_of_the_local_stack(tmp_path: Pa
 
 def test_paths_below_home_are_absolute(tmp_path: Path):
     settings = Settings(home=tmp_path)
-    assert settings.offline_path == tmp_path / "offline"
+    assert settings.offline == str(tmp_path / "offline")
     assert settings.registry_url == f"sqlite:///{tmp_path}/feast/registry.db"
 
 

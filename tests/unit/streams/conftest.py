@@ -3,20 +3,21 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from feature_repo.epochs import Plan
 from feature_repo.history import OffsetRange
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import FixedClock
-from runtime.errors import HistoryConflict, Unavailable
+from runtime.errors import EpochSuperseded, HistoryConflict, Unavailable
 from runtime.kafka import partition_for
 from streams.dead_letters import DeadLetter
 from streams.handlers import Applied, handle_labels, handle_predictions, handle_records, recover
@@ -27,6 +28,7 @@ from streams.shelf import Outgoing, Shelf
 
 RECORDS, LABELS, PREDICTED = "person.records", "person.labels", "predictions"
 PARTITIONS = 4
+READ_AT_ONCE = 2  # messages of the log in one part
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 NOON_MS = round(NOON.timestamp() * 1000)
 HANDLERS = {RECORDS: handle_records, LABELS: handle_labels, PREDICTED: handle_predictions}
@@ -51,25 +53,73 @@ class Fate:
         self.effects_left -= 1
 
 
+class MemoryEpochs:
+    """As `Epochs`."""
+
+    def __init__(self) -> None:
+        self.plans: dict[int, Plan] = {}
+        self.opened = 0
+        self.published = 0
+        self.logs: dict[tuple[int, str], str] = {}
+
+    def written(self) -> int:
+        return self.opened
+
+    def current(self) -> int:
+        return self.published
+
+    def planned(self) -> Plan | None:
+        return max((plan for plan in self.plans.values() if plan.epoch > self.opened), key=lambda plan: plan.epoch, default=None)
+
+    def plan(self, plan: Plan) -> None:
+        self.plans[plan.epoch] = plan
+
+    def plan_of(self, epoch: int) -> Plan | None:
+        return self.plans.get(epoch)
+
+    def open(self, epoch: int) -> None:
+        self.opened = max(self.opened, epoch)
+
+    def publish(self, epoch: int) -> None:
+        self.published = max(self.published, epoch)
+
+    def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
+        return self.logs.setdefault((epoch, topic), log_id)
+
+
 class MemoryHistory:
-    """As `History`: chained, created only if absent."""
+    """As `History`: chained, created only if absent; `files` are those of the epoch that is looked at."""
 
     def __init__(self, dataset: Dataset, fate: Fate) -> None:
         self.dataset = dataset
-        self.files: dict[Shard, list[tuple[OffsetRange, pa.Table, datetime]]] = defaultdict(list)
+        self.epochs = MemoryEpochs()
+        self.by_epoch: dict[int, dict[Shard, list[tuple[OffsetRange, pa.Table, datetime]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._epoch: int | None = None
         self._fate = fate
+
+    def at(self, epoch: int) -> "MemoryHistory":
+        if epoch == self._epoch:
+            return self
+        view = copy(self)
+        view._epoch = epoch
+        return view
+
+    @property
+    def files(self) -> dict[Shard, list[tuple[OffsetRange, pa.Table, datetime]]]:
+        return self.by_epoch[self.epochs.current() if self._epoch is None else self._epoch]
 
     def end(self, topic: str, partition: int) -> int | None:
         files = self.files[Shard(topic, partition)]
         return files[-1][0].last if files else None
 
-    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> Path:
+    def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> None:
         self._fate.step()
         files = self.files[Shard(offsets.topic, offsets.partition)]
         if any(taken.first == offsets.first for taken, _, _ in files):
             raise HistoryConflict(f"{offsets} is taken")
         files.append((offsets, rows.cast(self.dataset.schema), first_timestamp))
-        return Path(str(offsets))
 
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
         after = -1 if offset is None else offset
@@ -83,34 +133,57 @@ class MemoryHistory:
 
 
 class MemoryOnline:
-    """As `OnlineWriter`: a state moves only to a greater offset, a row only to a greater (event time, offset)."""
+    """As `OnlineWriter`: a state moves only to a greater (epoch, offset), a row only to a greater (epoch, event time, offset)."""
 
     def __init__(self, fate: Fate) -> None:
         self.persons: dict[str, tuple[PersonState, dict[str, Any]]] = {}
+        self.row_epochs: dict[str, int] = {}
         self.watermarks: dict[Shard, int] = {}
+        self.watermark_epochs: dict[Shard, int] = {}
         self._fate = fate
+        self._epoch = 0
+
+    def at(self, epoch: int) -> "MemoryOnline":
+        if epoch == self._epoch:
+            return self
+        view = copy(self)
+        view._epoch = epoch
+        return view
 
     def states(self, person_ids: Iterable[str]) -> dict[str, PersonState]:
-        return {each: PersonState.decode(self.persons[each][0].encode()) for each in person_ids if each in self.persons}
+        found = {each: PersonState.decode(self.persons[each][0].encode()) for each in person_ids if each in self.persons}
+        return {person_id: state for person_id, state in found.items() if state.epoch == self._epoch}
 
     def apply(self, rows: pa.Table, states: Mapping[str, PersonState]) -> None:
         for row in rows.to_pylist():
             self._fate.step()
-            state, newest = self.persons.get(row["person_id"], (PersonState(), row))
-            self.persons[row["person_id"]] = (
-                max(state, states[row["person_id"]], key=lambda each: each.offset),
-                max(newest, row, key=lambda each: (each["event_timestamp"], each["source_offset"])),
-            )
+            person_id = row["person_id"]
+            state, newest = self.persons.get(person_id, (PersonState(), row))
+            known, mine = ((self.row_epochs.get(person_id, -1), newest), (self._epoch, row))
+            epoch, winner = max(known, mine, key=lambda each: (each[0], each[1]["event_timestamp"], each[1]["source_offset"]))
+            self.row_epochs[person_id] = epoch
+            self.persons[person_id] = (max(state, states[person_id], key=lambda each: (each.epoch, each.offset)), winner)
 
     def watermark(self, topic: str, partition: int) -> int | None:
-        return self.watermarks.get(Shard(topic, partition))
+        shard = Shard(topic, partition)
+        marked_in = self.watermark_epochs.get(shard, 0)
+        if marked_in > self._epoch:
+            raise EpochSuperseded(self._epoch, marked_in)
+        return self.watermarks.get(shard) if marked_in == self._epoch else None
 
     def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
         self._fate.step()
-        if self.watermark(topic, partition) != known:
+        shard = Shard(topic, partition)
+        if self.watermark_epochs.get(shard, 0) > self._epoch or self.watermark(topic, partition) != known:
             return False
-        self.watermarks[Shard(topic, partition)] = offset
+        self.watermarks[shard], self.watermark_epochs[shard] = offset, self._epoch
         return True
+
+    def remove_older(self, epoch: int) -> int:
+        older = [person_id for person_id, written in self.row_epochs.items() if written < epoch]
+        for person_id in older:
+            del self.persons[person_id], self.row_epochs[person_id]
+        return len(older)
 
 
 @dataclass
@@ -158,6 +231,7 @@ class World:
     def __init__(self) -> None:
         self.fate = Fate()
         self.log: dict[Shard, list[Message]] = defaultdict(list)
+        self.log_ids: dict[str, str] = {}
         self.features = MemoryHistory(PERSON_FEATURES, self.fate)
         self.labels = MemoryHistory(PERSON_LABELS, self.fate)
         self.predictions = MemoryHistory(PREDICTIONS, self.fate)
@@ -185,8 +259,12 @@ class World:
     def end(self, shard: Shard) -> int:
         return self.log[shard][-1].offset + 1 if self.log[shard] else 0
 
-    def next_offset(self, shard: Shard, offset: int) -> int | None:
-        return min((each.offset for each in self.log[shard] if each.offset >= offset), default=None)
+    def read(self, shard: Shard, first: int, end: int) -> Iterator[list[Message]]:
+        found = [each for each in self.log[shard] if first <= each.offset < end]
+        return (found[start : start + READ_AT_ONCE] for start in range(0, len(found), READ_AT_ONCE))
+
+    def log_id(self, topic: str) -> str:
+        return self.log_ids.get(topic, "the first")
 
     def send(self, value: object, topic: str = RECORDS, **place: Any) -> Message:
         """Append a message to the log: bytes as they are, anything else as JSON, keyed and placed by its person_id."""

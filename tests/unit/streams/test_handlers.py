@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import HistoryConflict, InfrastructureError, Unavailable
+from runtime.errors import HistoryConflict, Unavailable
+from runtime.kafka import partition_for
+from streams import materialisation
 from streams.messages import Message, Shard
 from streams.recovery import OnlineAhead
 from streams.shards import HistoryOfAnotherLog
@@ -130,16 +132,20 @@ def test_a_redelivered_record_is_published_again_but_never_counted_twice(world: 
     assert (len(world.features.rows()), world.online.persons["ann"][1]) == (2, row)
 
 
-def test_a_message_that_was_not_delivered_is_never_passed_over(world: World, person: Person) -> None:
-    """Promise: a hole in the delivery stops the worker; a history file would hide it for ever."""
-    sent = [world.send(person()) for _ in range(3)]
-    with pytest.raises(InfrastructureError, match="was due"):
-        world.deliver(sent[1], sent[2])
-    with pytest.raises(InfrastructureError, match="was due"):
-        world.deliver(sent[0], sent[2])
-    with pytest.raises(InfrastructureError, match="was due"):
-        world.deliver(sent[1], sent[0])
-    assert world.features.rows() == []
+@pytest.mark.parametrize("delivered", [(1, 2), (0, 2), (1, 0, 2), (2, 0), (2,)])
+def test_a_message_that_was_not_delivered_is_read_from_the_log(world: World, person: Person, delivered: tuple[int, ...]) -> None:
+    """Promise: a hole in the delivery is filled; a history file would hide it for ever."""
+    sent = [world.send(person(event_timestamp=f"2024-05-01T0{hour}:00:00Z")) for hour in range(3)]
+    world.deliver(*(sent[each] for each in delivered))
+    assert [row["source_offset"] for row in world.features.rows()] == [0, 1, 2]
+    assert world.online.watermarks == {sent[0].shard: 2}
+
+
+def test_a_label_that_was_not_delivered_is_read_from_the_log(world: World) -> None:
+    fields = {"person_id": "ann", "event_timestamp": "2024-05-01T10:00:00Z", "obesity_level": "Normal_Weight"}
+    sent = [world.send(fields, topic=LABELS) for _ in range(3)]
+    assert world.deliver(sent[2]).accepted == 3
+    assert [row["source_offset"] for row in world.labels.rows()] == [0, 1, 2]
 
 
 def test_an_emptied_online_store_is_filled_from_the_history_before_the_next_fold(world: World, person: Person) -> None:
@@ -297,3 +303,36 @@ def test_the_history_of_another_log_is_refused(world: World, person: Person) -> 
     world.restart()
     with pytest.raises(HistoryOfAnotherLog, match="the topic does not"):
         world.deliver(world.send(person()))
+
+
+def test_a_topic_made_anew_is_refused_even_when_it_is_longer_than_its_history(world: World, person: Person) -> None:
+    """Promise: Kafka's id of a topic tells it from one of the same name before."""
+    world.deliver(world.send(person()))
+    world.log.clear()
+    world.log_ids[RECORDS] = "the second"
+    world.restart()
+    sent = [world.send(person()) for _ in range(5)]
+    with pytest.raises(HistoryOfAnotherLog, match="the second") as refused:
+        world.deliver(*sent)
+    assert "habitus backfill" in refused.value.remedy
+
+
+def test_a_poison_record_becomes_a_dead_letter_and_its_batch_goes_on(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = materialisation.materialise
+
+    def fails_on_bob(located: Any, *arguments: Any) -> Any:
+        if any(each.record.person_id == "bob" for each in located):
+            raise ZeroDivisionError("bob")
+        return real(located, *arguments)
+
+    monkeypatch.setattr(materialisation, "materialise", fails_on_bob)
+    neighbours = [name for name in map(str, range(40)) if partition_for(name.encode(), 4) == partition_for(b"bob", 4)]
+    sent = [world.send(person(person_id=name)) for name in (*neighbours[:3], "bob", *neighbours[3:6])]
+    applied = world.deliver(*sent)
+    assert (applied.accepted, applied.rejected) == (6, 1)
+    assert world.publisher.buried[-1][1].value == sent[3].value
+    assert world.publisher.reasons()[-1]["error_class"] == "poison"
+    assert "ZeroDivisionError: bob" in world.publisher.reasons()[-1]["reason"]
+    assert {row["person_id"] for row in world.features.rows()} == set(neighbours[:6])

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.history import History, OffsetRange
+from feature_repo.history import OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
 from feature_repo.person import PersonRecord
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
@@ -56,7 +56,7 @@ def write(settings_for: Callable[..., Any]) -> Write:
         rows, _ = materialise([located(offset, each) for offset, each in enumerate(arrivals)], {})
         told = pa.Table.from_pylist([label(n, *each) for n, each in enumerate(labels)], schema=PERSON_LABELS.schema)
         for dataset, table, topic in ((PERSON_FEATURES, rows, "person.records"), (PERSON_LABELS, told, "person.labels")):
-            History(settings.offline_path, dataset).append(table, OffsetRange(topic, 0, 0, len(table) - 1), T0)
+            open_history(settings, dataset).append(table, OffsetRange(topic, 0, 0, len(table) - 1), T0)
         return FeastHistory(settings)
 
     return make
