@@ -1,20 +1,23 @@
 """A dead letter never fails for its size, and reads back as what it was."""
 
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import RecordRejected, Violation
+from runtime.errors import RecordRejected, Unavailable, Violation
 from runtime.topics import RECORD_LIMIT_BYTES
-from streams.dead_letters import DeadLetter, DeadLetterRead, Rejected, dead_letter
+from streams.dead_letters import ORIGIN_HEADERS, DeadLetter, DeadLetterRead, Origin, Rejected, dead_letter
+from streams.handlers import Applied
 from streams.messages import Message, Shard
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 def letter(value: bytes | None, *violations: Violation, headers: tuple[tuple[str, bytes], ...] = ()) -> DeadLetter:
-    message = Message(Shard("t", 3), 41, 0, b"ann", value, headers)
+    message = Message(Shard("t", 3), 41, 7, b"ann", value, headers)
     return dead_letter(Rejected(message, RecordRejected("invalid_record", violations)), "1.0", NOW)
 
 
@@ -24,10 +27,48 @@ def test_a_dead_letter_reads_back_as_what_it_was() -> None:
     assert (read.offset, read.source, read.source_offset) == (5, Shard("t", 3), 41)
     assert (read.error_class, read.failed_fields, read.value) == ("invalid_record", ("a", "b"), b"\xff")
     assert (read.reason, read.app_version, read.failed_at) == ("a: bad; b: worse", "1.0", "2024-05-01T00:00:00Z")
+    assert (read.source_timestamp_ms, read.failed, read.headers) == (7, NOW, (("source_topic", b"older"),))
 
 
 def test_a_foreign_message_in_a_dead_letter_topic_can_be_shown() -> None:
     assert DeadLetterRead.of(0, None, None, []).error_class == ""
+
+
+def test_a_letter_of_an_older_version_does_not_know_its_messages_time() -> None:
+    """Promise: a header of the source that is called as one of ours is never taken for it."""
+    written = letter(b"", Violation("a", "bad"), headers=(("source_timestamp_ms", b"99"),))
+    older = [each for each in written.headers if each != ("source_timestamp_ms", b"7")]
+    assert DeadLetterRead.of(0, None, b"", older).source_timestamp_ms is None
+
+
+def test_a_letter_of_a_message_sent_first_is_its_own_origin() -> None:
+    read = DeadLetterRead.of(5, *vars(letter(b"", Violation("a", "bad"))).values())
+    assert (read.origin, read.origin_timestamp_ms) == (Origin("t", 3, 41, 1), 7)
+
+
+def test_an_origin_that_makes_no_sense_is_none() -> None:
+    headers = tuple((name, b"many") for name in ORIGIN_HEADERS)
+    read = DeadLetterRead.of(5, *vars(letter(b"", Violation("a", "bad"), headers=headers)).values())
+    assert (read.origin, read.origin_timestamp_ms) == (Origin("t", 3, 41, 1), 7)
+
+
+def test_dead_letters_that_fail_for_a_while_hold_up_the_batch_and_lose_nothing(world: Any, person: Any) -> None:
+    bad, good = world.send(person(weight_kg=1)), world.send(person())
+    world.publisher.failures = 2
+    assert world.deliver(bad, good) == Applied(accepted=1, rejected=1)
+    assert (len(world.publisher.buried), len(world.features.rows())) == (1, 1)
+
+
+def test_dead_letters_that_fail_for_good_leave_the_batch_unacknowledged(world: Any, person: Any) -> None:
+    """Promise: nothing of the batch is in the history before its letters are acknowledged, so all of it comes again."""
+    batch = [world.send(person(weight_kg=1)), world.send(person())]
+    world.publisher.failures = 99
+    with pytest.raises(Unavailable):
+        world.deliver(*batch)
+    assert (world.publisher.buried, world.features.rows(), world.online.persons) == ([], [], {})
+    world.publisher.failures = 0
+    world.restart()
+    assert world.deliver(*batch) == Applied(accepted=1, rejected=1)
 
 
 def test_what_we_say_fits_in_the_headroom_whatever_was_violated() -> None:
