@@ -65,6 +65,9 @@ def _compress(records: bytes, codec: str) -> bytes:
         blocks = [pa.compress(records[at : at + 100], codec="snappy", asbytes=True) for at in range(0, len(records), 100)]
         head = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
         return head + b"".join(struct.pack(">i", len(each)) + each for each in blocks)
+    if codec == "lz4":  # brokers take frames of independent blocks alone, which pyarrow reads but does not write
+        block = pa.compress(records, codec="lz4_raw", asbytes=True)
+        return bytes.fromhex("04224d18607073") + struct.pack("<I", len(block)) + block + struct.pack("<I", 0)
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, codec) as stream:
         stream.write(records)

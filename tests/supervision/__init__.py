@@ -1,0 +1,1 @@
+"""Stream workers with a fault built in: `python -m tests.supervision.launch FAULT`."""
