@@ -5,6 +5,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from streams.letter_selection import Count
     from streams.replay import Outcome, Summary
 
-_SHOWN_CHARACTERS = 160  # of a reason or of the violated fields, in a table
+_SHOWN_CHARACTERS = 160  # of a reason or a value, in a table
 _SHOWN_KINDS = 8
 
 
@@ -74,14 +75,14 @@ def _text(data: bytes | None) -> str | None:
 
 def listing(letters: "deque[DeadLetterRead]", count: "Count", topic: str) -> Table:
     """The newest letters, a row each, readable in 80 columns."""
-    table = Table(title=f"{count.total} dead letters of {topic}", expand=False)
+    table = Table(title=f"{count.total} dead letters of {topic}", box=SIMPLE)
     for heading in ("letter", "source", "tries"):
         table.add_column(heading, no_wrap=True, justify="right")
-    for heading in ("class", "fields", "reason"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("class", no_wrap=True)
+    table.add_column("reason", overflow="fold")  # it names the fields
     for each in letters:
         source = f"[{each.source.partition}]@{each.source_offset}"
-        cells = (str(each.offset), source, str(each.origin.attempt), each.error_class, ", ".join(each.failed_fields), each.reason)
+        cells = (str(each.offset), source, str(each.origin.attempt), each.error_class, each.reason)
         table.add_row(*(Text(_short(cell)) for cell in cells))
     return table
 
@@ -148,7 +149,7 @@ def tell_outcome(told: Told, summary: "Summary", topic: str, *, dry_run: bool) -
 
 
 def _planned(told: Told, topic: str) -> Table:
-    table = Table(title=f"what would be sent to {topic}")
+    table = Table(title=f"what would be sent to {topic}", box=SIMPLE)
     for heading in ("letter", "partition", "key"):
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("value", overflow="fold")
