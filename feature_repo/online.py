@@ -21,6 +21,7 @@ from feature_repo.connections import AsyncClient, Client, open_async_client, ope
 from feature_repo.temporal import STATE_VERSION, PersonState, to_us
 from runtime.clock import Clock, SystemClock
 from runtime.errors import EpochSuperseded, Unavailable, UnknownStateVersion
+from runtime.refusals import redis_failure
 from runtime.settings import Settings
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
@@ -33,7 +34,7 @@ def connect(settings: Settings) -> Client:
     try:
         return open_client(settings.redis_url.get_secret_value())
     except _FAILURES as error:
-        raise Unavailable("redis", str(error)) from error
+        raise redis_failure(error) from error
 
 
 def connect_async(settings: Settings) -> AsyncClient:
@@ -105,7 +106,7 @@ class OnlineWriter:
         try:
             found = cast("bytes | None", self._client.get(self._watermark_key(topic, partition)))
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
         if found is None:
             return None
         epoch, _, offset = found.decode().partition(":")
@@ -127,7 +128,7 @@ class OnlineWriter:
         try:
             policies = self._policies()
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
         for policy in policies - {"noeviction"}:
             raise Unavailable("redis", f"maxmemory-policy is {policy}; set it to noeviction, or rows disappear silently")
 
@@ -160,7 +161,7 @@ class OnlineWriter:
         try:
             yield from (key for key in found if layout.decode_entity_key(key, self._project) is not None)
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
 
     def _key(self, person_id: str) -> bytes:
         return layout.entity_key(person_id, self._project)
@@ -175,13 +176,13 @@ class OnlineWriter:
         try:
             return guard.evaluate(self._client, script, calls)
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
 
     def _execute(self, pipe: Any) -> list[Any]:
         try:
             return cast("list[Any]", pipe.execute())
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
 
 
 class OnlineReader:
@@ -208,7 +209,7 @@ class OnlineReader:
         try:
             found: list[list[bytes | None]] = await pipe.execute()
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
         rows = [_online_row(values, features, with_state=with_state) for values in found]
         return rows if self._ttl is None else [self._hidden_if_old(row, self._clock.now() - self._ttl) for row in rows]
 
@@ -223,7 +224,7 @@ class OnlineReader:
         try:
             await self._client.ping()  # type: ignore[misc]  # typed for both kinds of client
         except _FAILURES as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
 
     async def close(self) -> None:
         """Close the connections."""
