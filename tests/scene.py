@@ -29,6 +29,7 @@ DRAINED_WITHIN_S = 90.0
 STOPS_WITHIN_S = 5.0
 STARTS_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.2
+NO_PAUSE = {"HABITUS_STREAMS_LONGEST_PAUSE_S": "0"}  # tests kill workers again and again; each is to work at once
 ROOT = Path(__file__).parents[1]
 
 
@@ -58,7 +59,7 @@ class Scene:
             self.worker = subprocess.Popen(
                 [sys.executable, "-m", *(command or ("streams",))],
                 cwd=ROOT,
-                env=os.environ | self.environment | overrides,
+                env=os.environ | self.environment | NO_PAUSE | overrides,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
