@@ -4,20 +4,32 @@ Place in the flow: what `files` is for a folder. Credentials, region and endpoin
 every S3 client reads: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP.
 """
 
+import io
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import obstore
 import pyarrow as pa
 import pyarrow.dataset as ds
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.fsspec import FsspecStore
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from runtime.errors import Unavailable
+from runtime.errors import InfrastructureError, Unavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+# The stream tries again by itself, and says so; a client that tries for three minutes would look like a hang.
+_CONNECT_WITHIN, _ANSWER_WITHIN = timedelta(seconds=3), timedelta(seconds=30)
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+_REFUSED = (PermissionDeniedError, UnauthenticatedError)
+_REMEDY = "see HABITUS_OFFLINE_URI, AWS_ENDPOINT_URL, AWS_REGION and the AWS credentials"
 
 
 class ObjectFiles:
@@ -25,46 +37,124 @@ class ObjectFiles:
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
-        self.uri = uri
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/")
-        self._store = S3Store(self._bucket, prefix=self._prefix or None)
-        self._arrow = PyFileSystem(FSSpecHandler(FsspecStore("s3")))
+        self.uri = uri.rstrip("/")
+        prefix = parts.path.strip("/") or None
+        self._store = S3Store(parts.netloc, prefix=prefix, client_options=_client_options(), retry_config=_RETRIES)
+        self._arrow = PyFileSystem(_ReadOnly(self._store))
 
     def create(self, name: str, data: bytes) -> None:
-        """As `Files.create`. The storage makes an object visible when it is there whole, and says so when it is durable."""
-        with self._answering(name):
-            obstore.put(self._store, name, data, mode="create", use_multipart=False)
+        """As `Files.create`. An object is visible when it is there whole, and durable when the storage has answered."""
+        try:
+            with self._answering(name):
+                obstore.put(self._store, name, data, mode="create", use_multipart=False)
+        except FileNotFoundError as error:
+            raise self._no_bucket(name) from error
+        except FileExistsError:
+            if not self._holds(name, data):
+                raise
+
+    def confirm(self, name: str) -> None:
+        """As `Files.confirm`: what is visible on object storage is durable."""
 
     def read(self, name: str) -> bytes:
         """As `Files.read`."""
         with self._answering(name):
             return bytes(obstore.get(self._store, name).bytes())
 
-    def open(self, name: str) -> BinaryIO:
-        """As `Files.open`."""
-        with self._answering(name):
-            return cast("BinaryIO", obstore.open_reader(self._store, name))
-
-    def names(self, prefix: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """As `Files.names`."""
-        folder = prefix.rpartition("/")[0]
-        with self._answering(prefix):
-            found = [each["path"] for part in obstore.list(self._store, prefix=folder or None) for each in part]
-        return sorted(name for name in found if name.startswith(prefix))
+        try:
+            with self._answering(folder):
+                return sorted(each["path"] for part in obstore.list(self._store, prefix=folder or None) for each in part)
+        except FileNotFoundError as error:
+            raise self._no_bucket(folder) from error
 
-    def dataset(self, names: Sequence[str], schema: pa.Schema) -> ds.Dataset:
-        """As `Files.dataset`."""
-        paths = ["/".join(filter(None, (self._bucket, self._prefix, name))) for name in names]
-        return ds.dataset(paths, schema=schema, format="parquet", filesystem=self._arrow)
+    def table(
+        self, names: Sequence[str], schema: pa.Schema, columns: Sequence[str], condition: ds.Expression | None = None
+    ) -> pa.Table:
+        """As `Files.table`."""
+        with self._answering("a file"):
+            source = ds.dataset(list(names), schema=schema, format="parquet", filesystem=self._arrow)
+            return source.to_table(columns=list(columns), filter=condition)
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        """Whether the object is what we have just tried to put: the answer to an earlier try may have been lost."""
+        try:
+            return self.read(name) == data
+        except FileNotFoundError as error:
+            # S3 may refuse one of two writers at once, and the other one then fail.
+            raise Unavailable("object storage", f"{name} in {self.uri} was being written by another") from error
+
+    def _no_bucket(self, name: str) -> InfrastructureError:
+        return InfrastructureError(f"{name} in {self.uri}: there is no such bucket", remedy=_REMEDY)
 
     @contextmanager
     def _answering(self, name: str) -> Iterator[None]:
+        """Our errors in place of the client's, whose texts show requests, and these may hold tokens."""
         try:
             yield
-        except AlreadyExistsError as error:
-            raise FileExistsError(name) from error
-        except NotFoundError as error:
-            raise FileNotFoundError(name) from error
+        except AlreadyExistsError:
+            raise FileExistsError(name) from None
+        except FileNotFoundError:
+            raise FileNotFoundError(name) from None
+        except _REFUSED as error:
+            raise InfrastructureError(f"{name} in {self.uri}: access was refused{_told(error)}", remedy=_REMEDY) from None
         except BaseError as error:
-            raise Unavailable("object storage", f"{name} in {self.uri}: {error}") from error
+            raise Unavailable("object storage", f"{name} in {self.uri} could not be reached{_told(error)}") from None
+        except pa.ArrowInvalid as error:
+            raise InfrastructureError(f"{self.uri} could not be read: {error}") from error
+
+
+def _client_options() -> "ClientConfig":
+    """Given any options, the client reads none from the environment."""
+    unencrypted = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "on"}
+    return {"connect_timeout": _CONNECT_WITHIN, "timeout": _ANSWER_WITHIN, "allow_http": unencrypted}
+
+
+def _told(error: BaseError) -> str:
+    """What of an error is safe to show: S3's code and the kind of the failure."""
+    text = str(error)
+    found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d{3} [\w ]+)", text) or re.search(r"kind: (\w+)", text)
+    return f" ({found[1]})" if found else f" ({type(error).__name__})"
+
+
+class _ReadOnly(FSSpecHandler):  # type: ignore[misc]  # pyarrow has no types
+    """The one thing that Arrow needs to scan objects by their names: to open one, to seek in it and to read."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        """The object, of which what is asked for is read."""
+        return pa.PythonFile(_Seekable(obstore.open_reader(self._store, path)), mode="r")
+
+    def get_type_name(self) -> str:
+        return "obstore"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class _Seekable(io.RawIOBase):
+    """An object as Python's files are; the client's reader knows no end of it and gives bytes of its own kind."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(self._reader.read(None if size < 0 else size))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._reader.tell())
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
