@@ -15,8 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from feature_repo.history import History, open_history
 from feature_repo.online import OnlineWriter, connect, connect_async
 from feature_repo.schemas import PERSON_FEATURES
@@ -94,7 +92,6 @@ async def verify_source(
         if look.findings.holds:
             break
         await sleep(_PAUSE_S)
-        logger.debug("looking again: {}", look.findings.examples()[:1])
         again = _Look(source, source.history.epochs.current())
         look = await again.compare_named(look.findings.persons(), progress)
     return replace(_report(first, look.findings), seconds=time.monotonic() - started)

@@ -113,14 +113,13 @@ def _show(report: "Report", *, as_json: bool) -> None:
 
 
 def _summary(report: "Report") -> str:
-    counted = f"{report.checked:,} persons, {report.rows:,} rows from {report.messages:,} messages in {report.seconds:.1f} s"
+    lines = [f"{report.checked:,} persons; {report.rows:,} rows of {report.messages:,} messages in {report.seconds:.1f} s"]
     if report.holds:
-        return f"all agree: {counted}"
-    wrong = f"{report.mismatched:,} persons mismatched, {report.missing:,} missing, {report.extra:,} extra"
-    contradictions = f", {report.positions} contradictory positions" if report.positions else ""
-    return (
-        f"DIFFERENT: {wrong}{contradictions}; {counted}\n`habitus backfill` makes history and online store anew from the raw log"
-    )
+        return f"all agree: {lines[0]}"
+    lines.append(f"DIFFERENT: {report.mismatched:,} persons mismatched, {report.missing:,} missing, {report.extra:,} extra")
+    if report.positions:
+        lines.append(f"{report.positions} watermarks or ends contradict one another; a running worker mends a lost watermark")
+    return "\n".join([*lines, "`habitus backfill` makes history and online store anew from the raw log"])
 
 
 def _pairs(report: "Report") -> Table:
