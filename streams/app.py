@@ -72,13 +72,14 @@ class Flow:
 
     app: faust.App
     paths: Sequence["_Path"]
+    finish_within_s: float = FINISH_WITHIN_S
 
     async def finish(self) -> None:
         """Take no new batch, let those in hand come to their end, and acknowledge what is done, as far as time allows."""
         for path in self.paths:
             path.close()
         with suppress(TimeoutError):
-            async with asyncio.timeout(FINISH_WITHIN_S):
+            async with asyncio.timeout(self.finish_within_s):
                 await asyncio.gather(*(path.finished() for path in self.paths))
         with suppress(TimeoutError, ConsumerNotStarted):
             async with asyncio.timeout(COMMIT_WITHIN_S):

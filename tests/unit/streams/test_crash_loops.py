@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from habitus.stack import services
+from habitus.stack.endpoints import Endpoints
+from habitus.stack.home import Home
+from runtime.settings import Settings
 from runtime.topics import Topics
 from streams.crash_loops import Life, got_somewhere
 from streams.messages import Shard
@@ -81,3 +85,10 @@ def test_labels_that_a_crashing_worker_published_itself_are_no_way_out(tmp_path:
     assert got_somewhere(waiting | {records: Standing(5, 5)}, progress, topics)
     progress.handled(records, 0)
     assert got_somewhere(waiting | {records: Standing(2, 5)}, progress, topics)
+
+
+def test_supervisord_never_gives_a_crashing_worker_up(tmp_path: Path) -> None:
+    """Promise: before its retries are used up the pause alone is longer than what counts as a failed start."""
+    part = services.part("streams", Home.at(tmp_path), Endpoints({}), Settings())
+    crashed(tmp_path, part.retries - 1)
+    assert pause_s(tmp_path) > part.stays_up_s
