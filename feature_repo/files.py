@@ -5,18 +5,19 @@ Place in the flow: under `history` and `epochs`, which know nothing of disks and
 """
 
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from runtime.clock import Clock, SystemClock
 from runtime.errors import InfrastructureError
 
-_DRAFT = ".parquet.tmp"
+_DRAFT = ".tmp"
 _ABANDONED_AFTER_S = 3600.0  # no file takes that long to write
 
 
@@ -28,24 +29,30 @@ class Files(Protocol):
     def create(self, name: str, data: bytes) -> None:
         """Make the file `name` of `data`, durably and at once, and only if there is none.
 
-        Raises `FileExistsError`. After an `InfrastructureError` the file is there or not, whole in either case.
+        Raises `FileExistsError`. After an `InfrastructureError` the file is there or not, whole in either case; to create it
+        again with the very same data settles that, and is no conflict. So data that one writer alone may create names him.
         """
+        ...
+
+    def confirm(self, name: str) -> None:
+        """Make sure that the file, which is visible, outlives a crash of the machine, whoever created it."""
         ...
 
     def read(self, name: str) -> bytes:
         """All of the file. Raises `FileNotFoundError`."""
         ...
 
-    def open(self, name: str) -> BinaryIO:
-        """The file to seek and read in, for who wants a part of it. Raises `FileNotFoundError`."""
+    def names(self, folder: str) -> list[str]:
+        """The files in `folder` and the folders below it, sorted; none if it does not exist."""
         ...
 
-    def names(self, prefix: str) -> list[str]:
-        """The files whose names start with `prefix`, a whole folder's with its '/', sorted."""
-        ...
+    def table(
+        self, names: Sequence[str], schema: pa.Schema, columns: Sequence[str], condition: ds.Expression | None = None
+    ) -> pa.Table:
+        """The rows of Parquet files that meet `condition`; no more is read than that needs.
 
-    def dataset(self, names: Sequence[str], schema: pa.Schema) -> ds.Dataset:
-        """Parquet files as one Arrow dataset, read as `schema`: a column that a file lacks is null, others are left out."""
+        They are read as `schema`: a column that a file lacks is null, one that it has beside is left out.
+        """
         ...
 
 
@@ -55,48 +62,76 @@ class LocalFiles:
     A file is written beside its place, forced to disk, then linked: a link fails where a rename replaces.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
         self.root = root
-        self.uri = root.as_uri()
+        self.uri = str(root)
+        self._clock = clock or SystemClock()
+        self._durable: set[Path] = set()
+        self._tidy: set[str] = set()
 
     def create(self, name: str, data: bytes) -> None:
         """As `Files.create`."""
         path = self.root / name
-        try:
+        with self._writing(name):
+            self._tidy_up_once(name)
             self._make_durable_folder(path.parent)
-            self._publish(data, path)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise InfrastructureError(f"{name} could not be written below {self.root}: {error}") from error
+            try:
+                self._link_whole(path, data)
+            except FileExistsError:
+                if path.read_bytes() != data:
+                    raise
+            self._sync_folder(path.parent)
+
+    def confirm(self, name: str) -> None:
+        """As `Files.confirm`: a writer that was killed may have linked the file and not yet forced its folder to disk."""
+        path = self.root / name
+        with self._writing(name):
+            self._durable.discard(path.parent)
+            self._make_durable_folder(path.parent)
 
     def read(self, name: str) -> bytes:
         """As `Files.read`."""
-        return (self.root / name).read_bytes()
+        with self._reading():
+            return (self.root / name).read_bytes()
 
-    def open(self, name: str) -> BinaryIO:
-        """As `Files.open`."""
-        return (self.root / name).open("rb")
-
-    def names(self, prefix: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """As `Files.names`."""
-        folder = self.root / prefix.rpartition("/")[0]
-        found = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if not path.name.startswith("."))
-        return sorted(name for name in found if name.startswith(prefix) and (self.root / name).is_file())
+        top = self.root / folder
+        with self._reading():
+            if not top.exists():
+                return []
+            return sorted(path.relative_to(self.root).as_posix() for path in _files_below(top) if not path.name.startswith("."))
 
-    def dataset(self, names: Sequence[str], schema: pa.Schema) -> ds.Dataset:
-        """As `Files.dataset`."""
-        return ds.dataset([str(self.root / name) for name in names], schema=schema, format="parquet")
+    def table(
+        self, names: Sequence[str], schema: pa.Schema, columns: Sequence[str], condition: ds.Expression | None = None
+    ) -> pa.Table:
+        """As `Files.table`."""
+        try:
+            with self._reading():
+                source = ds.dataset([str(self.root / name) for name in names], schema=schema, format="parquet")
+                return source.to_table(columns=list(columns), filter=condition)
+        except FileNotFoundError as error:
+            raise InfrastructureError(f"a file below {self.root} was there and is gone: {error}") from error
 
     def remove_abandoned_drafts(self, folder: str) -> int:
-        """Remove what writers that were killed left behind in `folder`; returns how many."""
-        found = (self.root / folder).rglob(f".*{_DRAFT}")
-        drafts = [path for path in found if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S]
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-        return len(drafts)
+        """Remove what killed writers left half-written in `folder` an hour ago or earlier; returns how many files."""
+        oldest = self._clock.now().timestamp() - _ABANDONED_AFTER_S
+        top, removed = self.root / folder, 0
+        for draft in [path for path in _files_below(top) if _is_draft(path)] if top.exists() else []:
+            with suppress(FileNotFoundError):  # its writer is alive and has just finished, or another one removes it too
+                if draft.stat().st_mtime < oldest:
+                    draft.unlink()
+                    removed += 1
+        return removed
 
-    def _publish(self, data: bytes, path: Path) -> None:
+    def _tidy_up_once(self, name: str) -> None:
+        """Who begins to write a dataset removes what killed writers left in it."""
+        dataset = name.partition("/")[0]
+        if dataset not in self._tidy:
+            self._tidy.add(dataset)
+            self.remove_abandoned_drafts(dataset)
+
+    def _link_whole(self, path: Path, data: bytes) -> None:
         draft = path.parent / f".{uuid4().hex}{_DRAFT}"
         try:
             with draft.open("xb") as file:
@@ -105,22 +140,48 @@ class LocalFiles:
                 os.fsync(file.fileno())
             os.link(draft, path)
         finally:
-            draft.unlink(missing_ok=True)
-        _fsync_folder(path.parent)
+            with suppress(OSError):  # the file's fate is known; a draft that stays is removed later
+                draft.unlink()
 
     def _make_durable_folder(self, folder: Path) -> None:
+        """Another process may have made the folder and been killed before that was on disk: so every one sees to it once."""
+        if folder in self._durable:
+            return
+        ours = [each for each in (folder, *folder.parents) if each.is_relative_to(self.root)]
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in reversed(missing):
-            _fsync_folder(each.parent)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(*error.args) from error
+        for each in dict.fromkeys([*ours, *(each.parent for each in missing)]):
+            self._sync_folder(each)
+        self._durable.add(folder)
 
+    def _sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except OSError as error:
+            self._durable.clear()  # somebody may have removed a folder
+            raise InfrastructureError(f"{name} could not be written below {self.root}: {error}") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InfrastructureError(f"{self.root} could not be read: {error}") from error
 
 
 def open_files(uri: str) -> Files:
@@ -130,3 +191,17 @@ def open_files(uri: str) -> Files:
     from feature_repo.object_files import ObjectFiles  # noqa: PLC0415  who writes to a folder needs no client of object storage
 
     return ObjectFiles(uri)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Unlike `Path.rglob`, raises `OSError` where a folder cannot be read: a history that is not seen would be begun anew."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files_below(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def _is_draft(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(_DRAFT)

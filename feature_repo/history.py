@@ -9,7 +9,7 @@ folder of its own, `<dataset>/epoch=N/`.
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from feature_repo.epochs import Epochs
 from feature_repo.files import Files, open_files
 from feature_repo.schemas import TIME, Dataset
-from runtime.errors import HistoryConflict
+from runtime.errors import HistoryConflict, InfrastructureError
 from runtime.settings import Settings
 
 FOOTER_KEY = b"habitus.offsets"
@@ -68,16 +68,23 @@ class History:
         return replace(self, epoch=epoch)
 
     def end(self, topic: str, partition: int) -> int | None:
-        """The last offset that the history covers; None if it holds nothing of the partition."""
+        """The last offset that the history covers; None if it holds nothing of the partition.
+
+        What a writer is told so is durable: its last file may be of one who was killed before he could see to that.
+        """
         names = self._names(topic, partition)
-        return self._range_of(names[-1]).last if names else None
+        if not names:
+            return None
+        if self.epoch is not None:
+            self.files.confirm(names[-1])
+        return _range_of(self._open(names[-1])).last
 
     def append(self, rows: pa.Table, offsets: OffsetRange, first_timestamp: datetime) -> None:
         """Publish `rows` durably as the history of `offsets`: all of them become visible, or none.
 
         `first_timestamp` is the Kafka timestamp of the first record, accepted or not; its date names the folder.
         Raises `HistoryConflict` if the range is taken, `InfrastructureError` if the storage fails: then it may be tried again,
-        whether or not the file came to be (a range that this same object has written is no conflict).
+        whether or not the file came to be (what this same object has written is no conflict).
         """
         name = (
             f"{self._folder}dt={first_timestamp.astimezone(UTC):%Y-%m-%d}/"
@@ -88,36 +95,40 @@ class History:
         try:
             self.files.create(name, _parquet(table))
         except FileExistsError as error:
-            if self._footer(name) != footer:
-                raise HistoryConflict(f"{offsets} was extended by another owner: {name} exists") from error
+            raise HistoryConflict(f"{offsets} was extended by another owner: {name} exists") from error
 
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
-        """The rows of a partition with offsets above `offset` (None: all), in order, a table a file."""
-        after = -1 if offset is None else offset
-        names = self._names(topic, partition)
-        # The chain has no holes: a file that starts at or before `after` + 1 may end after it, the ones before that cannot.
-        for position, name in enumerate(names):
-            if position + 1 < len(names) and _first_offset(names[position + 1]) <= after + 1:
-                continue
-            yield self.files.dataset([name], self.dataset.schema).to_table().filter(pc.field("source_offset") > after)
+        """The rows of a partition with offsets above `offset` (None: all), in order, a table a file.
+
+        Raises `InfrastructureError` where a file between two others is lost: nothing is passed over in silence.
+        """
+        covered, hole = yield from self._read_chain(topic, partition, -1 if offset is None else offset)
+        if hole is None:
+            return
+        # A listing that was made while files were added may hold a later one and lack an earlier one; the next one holds both.
+        covered, hole = yield from self._read_chain(topic, partition, covered)
+        if hole is not None:
+            raise InfrastructureError(
+                f"the history of {topic}[{partition}] lacks the offsets {covered + 1} to {hole - 1}",
+                remedy="restore the lost file, or make all anew from the raw log: habitus backfill",
+            )
 
     def read_files(self, topic: str, partition: int) -> Iterator[tuple[pa.Table, frozenset[str]]]:
         """The rows of each file of a partition, in order, and the columns it was written without: these read as null."""
         for name in self._names(topic, partition):
-            with self.files.open(name) as file:
-                written = pq.read_schema(file).names
-            lacking = frozenset(self.dataset.schema.names).difference(written)
-            yield self.files.dataset([name], self.dataset.schema).to_table(), lacking
+            file = self._open(name)
+            lacking = frozenset(self.dataset.schema.names).difference(file.schema_arrow.names)
+            yield self._rows(file), lacking
 
     def scan(
         self, columns: Sequence[str] | None = None, *, since: datetime | None = None, until: datetime | None = None
     ) -> pa.Table:
         """All rows (of the event times in [since, until)), in no promised order; an empty table if there are none."""
-        chosen = list(columns or self.dataset.schema.names)
-        names = [name for name in self.files.names(self._folder) if _FILE.fullmatch(name.removeprefix(self._folder))]
+        chosen, folder = list(columns or self.dataset.schema.names), self._folder
+        names = [name for name in self.files.names(folder) if _FILE.fullmatch(name.removeprefix(folder))]
         if not names:
             return self.dataset.schema.empty_table().select(chosen)
-        return self.files.dataset(names, self.dataset.schema).to_table(columns=chosen, filter=_between(since, until))
+        return self.files.table(names, self.dataset.schema, chosen, _between(since, until))
 
     @property
     def _folder(self) -> str:
@@ -129,13 +140,35 @@ class History:
         mine = (name for name, parts in found if parts and parts[1] == _stem(topic, partition))
         return sorted(mine, key=_first_offset)
 
-    def _range_of(self, name: str) -> OffsetRange:
-        return OffsetRange(**json.loads(self._footer(name)[FOOTER_KEY]))
+    def _read_chain(self, topic: str, partition: int, after: int) -> Generator[pa.Table, None, tuple[int, int | None]]:
+        """Gives the rows above `after`; returns how far they reach, and where it goes on if that is not the next offset."""
+        names, covered = self._names(topic, partition), None
+        for position, name in enumerate(names):
+            # A file that starts at or before `after` + 1 may end after it, the ones before that cannot.
+            if position + 1 < len(names) and _first_offset(names[position + 1]) <= after + 1:
+                continue
+            file = self._open(name)
+            offsets = _range_of(file)
+            if covered is not None and offsets.first > covered + 1:
+                return covered, offsets.first
+            covered = offsets.last
+            yield self._rows(file).filter(pc.field("source_offset") > after)
+        return after if covered is None else max(covered, after), None
 
-    def _footer(self, name: str) -> dict[bytes, bytes]:
-        with self.files.open(name) as file:
-            found = pq.read_schema(file).metadata or {}
-        return {key: found[key] for key in (FOOTER_KEY, _WRITER_KEY) if key in found}
+    def _open(self, name: str) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(pa.BufferReader(self.files.read(name)))
+        except FileNotFoundError as error:
+            raise InfrastructureError(f"{name} in {self.files.uri} was there and is gone") from error
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(f"{name} in {self.files.uri} is no whole file of a history: {error}") from error
+
+    def _rows(self, file: pq.ParquetFile) -> pa.Table:
+        """As this code knows them: a column that the file lacks is null, others are left out."""
+        found, schema = file.read(), self.dataset.schema
+        lacking = set(schema.names).difference(found.column_names)
+        columns = [pa.nulls(found.num_rows, each.type) if each.name in lacking else found[each.name] for each in schema]
+        return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
 
 
 def open_history(settings: Settings, dataset: Dataset) -> History:
@@ -150,6 +183,10 @@ def epoch_folder(dataset: str, epoch: int) -> str:
 
 def _stem(topic: str, partition: int) -> str:
     return f"{topic}-{partition}-"
+
+
+def _range_of(file: pq.ParquetFile) -> OffsetRange:
+    return OffsetRange(**json.loads(file.schema_arrow.metadata[FOOTER_KEY]))
 
 
 def _first_offset(name: str) -> int:

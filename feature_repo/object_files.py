@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _CONNECT_WITHIN, _ANSWER_WITHIN = timedelta(seconds=3), timedelta(seconds=30)
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 _REFUSED = (PermissionDeniedError, UnauthenticatedError)
+_SAFE = (r"<Code>(\w+)</Code>", r"status code: (\d{3} [\w ]+)", r"kind: (\w+)")
 _REMEDY = "see HABITUS_OFFLINE_URI, AWS_ENDPOINT_URL, AWS_REGION and the AWS credentials"
 
 
@@ -63,19 +64,19 @@ class ObjectFiles:
 
     def names(self, folder: str) -> list[str]:
         """As `Files.names`."""
-        try:
-            with self._answering(folder):
-                return sorted(each["path"] for part in obstore.list(self._store, prefix=folder or None) for each in part)
-        except FileNotFoundError as error:
-            raise self._no_bucket(folder) from error
+        with self._answering(folder):
+            return sorted(each["path"] for part in obstore.list(self._store, prefix=folder or None) for each in part)
 
     def table(
         self, names: Sequence[str], schema: pa.Schema, columns: Sequence[str], condition: ds.Expression | None = None
     ) -> pa.Table:
         """As `Files.table`."""
-        with self._answering("a file"):
-            source = ds.dataset(list(names), schema=schema, format="parquet", filesystem=self._arrow)
-            return source.to_table(columns=list(columns), filter=condition)
+        try:
+            with self._answering(f"one of {len(names)} files"):
+                source = ds.dataset(list(names), schema=schema, format="parquet", filesystem=self._arrow)
+                return source.to_table(columns=list(columns), filter=condition)
+        except FileNotFoundError as error:
+            raise InfrastructureError(f"{error} in {self.uri} was there and is gone") from error
 
     def _holds(self, name: str, data: bytes) -> bool:
         """Whether the object is what we have just tried to put: the answer to an earlier try may have been lost."""
@@ -98,9 +99,11 @@ class ObjectFiles:
         except FileNotFoundError:
             raise FileNotFoundError(name) from None
         except _REFUSED as error:
-            raise InfrastructureError(f"{name} in {self.uri}: access was refused{_told(error)}", remedy=_REMEDY) from None
+            raise InfrastructureError(f"{name} in {self.uri}: access was refused ({_told(error)})", remedy=_REMEDY) from None
         except BaseError as error:
-            raise Unavailable("object storage", f"{name} in {self.uri} could not be reached{_told(error)}") from None
+            if (told := _told(error)) == "NoSuchBucket":
+                raise self._no_bucket(name) from None
+            raise Unavailable("object storage", f"{name} in {self.uri} could not be reached ({told})") from None
         except pa.ArrowInvalid as error:
             raise InfrastructureError(f"{self.uri} could not be read: {error}") from error
 
@@ -112,10 +115,9 @@ def _client_options() -> "ClientConfig":
 
 
 def _told(error: BaseError) -> str:
-    """What of an error is safe to show: S3's code and the kind of the failure."""
-    text = str(error)
-    found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d{3} [\w ]+)", text) or re.search(r"kind: (\w+)", text)
-    return f" ({found[1]})" if found else f" ({type(error).__name__})"
+    """What of an error is safe to show: S3's code, or the kind of the failure."""
+    found = (re.search(pattern, str(error)) for pattern in _SAFE)
+    return next((each[1] for each in found if each), type(error).__name__)
 
 
 class _ReadOnly(FSSpecHandler):  # type: ignore[misc]  # pyarrow has no types
@@ -136,6 +138,9 @@ class _ReadOnly(FSSpecHandler):  # type: ignore[misc]  # pyarrow has no types
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 class _Seekable(io.RawIOBase):
