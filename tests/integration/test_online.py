@@ -1,11 +1,9 @@
 """The online store on a real Redis: Feast reads what we write, and the guards hold there."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -14,16 +12,13 @@ from redis import Redis
 
 from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
-from feature_repo.history import OffsetRange, open_history
 from feature_repo.materialise import materialise
 from feature_repo.online import OnlineWriter, connect
-from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import STATE_VERSION, PersonState
 from feature_repo.views import VIEW, define
 from runtime.clock import FixedClock
 from runtime.errors import Unavailable, UnknownStateVersion
 from runtime.settings import Settings
-from streams.verify import verify
 from tests.online import NOON, TOPIC, located, read, stock_feast
 
 
@@ -270,36 +265,3 @@ def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Setting
     ):
         with pytest.raises(Unavailable, match="redis"):
             call()
-
-
-@pytest.fixture
-def kept(writer: OnlineWriter, settings: Settings) -> pa.Table:
-    """Thirty persons in history and online store."""
-    rows, states = materialise([located(number, f"p{number}") for number in range(30)], {})
-    open_history(settings, PERSON_FEATURES).append(rows, OffsetRange(TOPIC, 2, 0, 29), NOON)
-    writer.apply(rows, states)
-    return rows
-
-
-def test_verify_finds_no_difference_where_there_is_none(kept: pa.Table, settings: Settings) -> None:
-    report = asyncio.run(verify(settings))
-    assert (report.checked, report.holds) == (30, True)
-    assert asyncio.run(verify(settings, sample=7)).checked == 7
-
-
-async def no_pause(_: float) -> None:
-    """Look again at once."""
-
-
-def test_verify_finds_a_planted_difference_of_each_kind(
-    kept: pa.Table, client: Redis, writer: OnlineWriter, settings: Settings
-) -> None:
-    project = settings.project
-    client.hset(layout.entity_key("p1", project), layout.FIELDS["bmi"], layout.encode_value("bmi", 99.0))  # type: ignore[arg-type]
-    client.delete(layout.entity_key("p2", project))
-    client.copy(layout.entity_key("p3", project), layout.entity_key("stranger", project))
-    client.copy(layout.entity_key("p3", project), layout.entity_key("stranger", f"other{project}"))
-    report = asyncio.run(verify(settings, sleep=no_pause))
-    assert (report.checked, report.mismatched, report.missing, report.extra) == (30, 1, 1, 1)
-    assert "p1: bmi is 99.0 online, 25.0 in the history" in report.examples
-    assert {"p2: not online", "stranger: online, but not in the history"} < set(report.examples)

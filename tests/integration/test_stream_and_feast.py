@@ -26,7 +26,7 @@ from feature_repo.online_store import PersonRedisOnlineStore
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.temporal import PersonState
-from feature_repo.views import VIEW
+from feature_repo.views import VIEW, define
 from runtime.settings import Settings
 from tests.online import NOON, TOPIC, located, read
 
@@ -57,12 +57,18 @@ def writer(client: Redis, settings: Settings) -> OnlineWriter:
 
 
 @pytest.fixture
-def feast(settings: Settings) -> Iterator[FeatureStore]:
-    """Our Feast project, as Feast's command would open it."""
-    apply_definitions(settings)
+def opened(settings: Settings) -> Iterator[FeatureStore]:
+    """Our Feast project as Feast's command would open it, nothing registered."""
     made = open_store(settings)
     yield made
     asyncio.run(store_of(made).close())
+
+
+@pytest.fixture
+def feast(opened: FeatureStore, settings: Settings) -> FeatureStore:
+    """The same with the definitions registered."""
+    apply_definitions(settings)
+    return opened
 
 
 def store_of(feast: FeatureStore) -> PersonRedisOnlineStore:
@@ -76,6 +82,13 @@ def one(settings: Settings, person_id: str = "ann") -> OnlineRow:
     (found,) = read(settings, person_id)
     assert found is not None
     return found
+
+
+def person_features(settings: Settings) -> FeatureView:
+    """Our view as the registry gives it back, with the entity's column."""
+    view = define(settings).person_features
+    view.entity_columns = [Field(name="person_id", dtype=String)]
+    return view
 
 
 def weight_of(settings: Settings) -> float | None:
@@ -193,7 +206,7 @@ def test_feast_writes_in_the_epoch_that_it_reads(
     log=st.lists(st.tuples(st.booleans(), st.integers(-2, 2)), min_size=1, max_size=8),
     again=st.lists(st.integers(0, 7), max_size=4),
 )
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_stream_and_feast_together_keep_the_newest_row(
     feast: FeatureStore, writer: OnlineWriter, settings: Settings, log: list[tuple[bool, int]], again: list[int]
 ) -> None:
@@ -214,12 +227,12 @@ def test_the_stream_and_feast_together_keep_the_newest_row(
 
 
 def test_a_key_that_holds_a_state_never_expires(
-    feast: FeatureStore, client: Redis, writer: OnlineWriter, settings: Settings
+    opened: FeatureStore, client: Redis, writer: OnlineWriter, settings: Settings
 ) -> None:
     """Promise: `key_ttl_seconds` is as in Feast's store, but the stream's state outlives it, whoever was first."""
     made, states = materialise([located(0)], {})
     writer.apply(made, states)
-    ann, bob = write_other(feast, "ann", expires_s=100), write_other(feast, "bob", expires_s=100)
+    ann, bob = write_other(opened, "ann", expires_s=100), write_other(opened, "bob", expires_s=100)
     assert client.ttl(ann) == -1
     assert 0 < client.ttl(bob) <= 100  # type: ignore[operator]
     writer.apply(*materialise([located(1, "bob")], {}))
@@ -227,13 +240,13 @@ def test_a_key_that_holds_a_state_never_expires(
 
 
 @pytest.fixture
-def filled(feast: FeatureStore, writer: OnlineWriter, client: Redis, settings: Settings) -> bytes:
+def filled(opened: FeatureStore, writer: OnlineWriter, client: Redis, settings: Settings) -> bytes:
     """Ann's row, state and watermark, another view's row, and the same of a project whose name ends alike; Ann's key."""
     made, states = materialise([located(0)], {})
     for each in (writer, OnlineWriter(client, f"x{settings.project}")):
         each.apply(made, states)
         assert each.advance_watermark(TOPIC, 2, None, 0)
-    return write_other(feast, "ann")
+    return write_other(opened, "ann")
 
 
 def require_untouched(client: Redis, project: str) -> None:
@@ -252,26 +265,28 @@ def test_applying_the_definitions_again_changes_nothing(
 
 
 def test_a_view_that_is_removed_takes_its_state_with_it_and_nothing_else(
-    feast: FeatureStore, settings: Settings, client: Redis, writer: OnlineWriter, filled: bytes
+    opened: FeatureStore, settings: Settings, client: Redis, writer: OnlineWriter, filled: bytes
 ) -> None:
     """Promise: the watermark goes too, or a worker would take the rows for stored."""
-    store_of(feast).update(feast.config, [feast.get_feature_view(VIEW)], [OTHER], [], [PERSON], partial=False)
+    store_of(opened).update(opened.config, [person_features(settings)], [OTHER], [], [PERSON], partial=False)
     assert set(client.hkeys(filled)) == {b"_ts:other", layout.field_of("f", "other")}
     assert writer.watermark(TOPIC, 2) is None
     require_untouched(client, f"x{settings.project}")
 
 
-def test_a_removed_view_leaves_the_stream_alone(feast: FeatureStore, client: Redis, writer: OnlineWriter, filled: bytes) -> None:
+def test_a_removed_view_leaves_the_stream_alone(
+    opened: FeatureStore, settings: Settings, client: Redis, writer: OnlineWriter, filled: bytes
+) -> None:
     """Promise: the other way round as well."""
-    store_of(feast).update(feast.config, [OTHER], [feast.get_feature_view(VIEW)], [], [PERSON], partial=False)
+    store_of(opened).update(opened.config, [OTHER], [person_features(settings)], [], [PERSON], partial=False)
     assert not {b"_ts:other", layout.field_of("f", "other")} & set(client.hkeys(filled))
     assert (writer.watermark(TOPIC, 2), len(writer.states(["ann"]))) == (0, 1)
 
 
 def test_teardown_leaves_nothing_of_the_project(
-    feast: FeatureStore, settings: Settings, client: Redis, writer: OnlineWriter, filled: bytes
+    opened: FeatureStore, settings: Settings, client: Redis, writer: OnlineWriter, filled: bytes
 ) -> None:
-    feast.teardown()
+    store_of(opened).teardown(opened.config, [person_features(settings)], [PERSON])
     assert not client.exists(filled)
     assert writer.watermark(TOPIC, 2) is None
     require_untouched(client, f"x{settings.project}")
