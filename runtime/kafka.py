@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.partitioner.default import murmur2
 
 from runtime.errors import Unavailable
-from runtime.kafka_security import client_context
+from runtime.kafka_security import Masked, client_context
 from runtime.record_batches import tolerate
 from runtime.refusals import kafka_access
 from runtime.settings import Settings
@@ -37,7 +37,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options |= {
             "sasl_mechanism": settings.kafka_sasl_mechanism,
             "sasl_plain_username": settings.kafka_sasl_username,
-            "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
+            "sasl_plain_password": Masked(settings.kafka_sasl_password.get_secret_value()),
         }
     if settings.kafka_security_protocol.endswith("SSL"):
         options["ssl_context"] = client_context(

@@ -16,6 +16,15 @@ _PROTOCOL = "HABITUS_KAFKA_SECURITY_PROTOCOL"
 _Earlier = Mapping[str, Any]  # the settings above the one that is checked; without those that are wrong themselves
 
 
+class Masked(str):
+    """A secret for libraries that want text, and print their options when they debug: it never shows as a value of theirs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'**********'"
+
+
 def client_context(
     cafile: Path | None, certfile: Path | None = None, keyfile: Path | None = None, key_password: SecretStr | None = None
 ) -> ssl.SSLContext:

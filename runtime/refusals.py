@@ -29,6 +29,10 @@ class _Sign(NamedTuple):
 _CREDENTIALS = "HABITUS_KAFKA_SASL_USERNAME, HABITUS_KAFKA_SASL_PASSWORD and HABITUS_KAFKA_SASL_MECHANISM"
 _CLIENT_CERTIFICATE = "set HABITUS_KAFKA_SSL_CERTFILE and HABITUS_KAFKA_SSL_KEYFILE to a client certificate that it trusts"
 _NAME_BROKER = "name it as its certificate does, in HABITUS_KAFKA_BOOTSTRAP and in its own advertised.listeners"
+_ALL_OF_KAFKA = (
+    f"see that its port speaks what HABITUS_KAFKA_SECURITY_PROTOCOL says, and that {_CREDENTIALS}"
+    " or HABITUS_KAFKA_SSL_CERTFILE are right"
+)
 _SPEAKS_TLS = "it speaks TLS and we do not"
 _NO_TLS = "it seems to speak no TLS"
 _OTHER_NAME = "its certificate is for another name"
@@ -51,6 +55,8 @@ _KAFKA = (
     _Sign("WRONG_VERSION_NUMBER", _NO_TLS, "see that HABITUS_KAFKA_BOOTSTRAP names its TLS port"),
     # A broker that is just starting or stopping does the same.
     _Sign("UNEXPECTED_EOF", _NO_TLS, "see that HABITUS_KAFKA_BOOTSTRAP names its TLS port", waiting_is_vain=False),
+    # It hangs up as it refuses, and the client may notice that first: the next try will tell.
+    _Sign("socket disconnected", "it hung up", _ALL_OF_KAFKA, waiting_is_vain=False),
 )
 _REDIS = (
     _Sign("invalid username-password", "it refuses the user or the password", "correct both in HABITUS_REDIS_URL"),

@@ -183,20 +183,21 @@ def _tls_in_front_of(plain_port: int, port: int, certificates: Certificates) -> 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_cert_chain(certificates.server_cert, certificates.server_key)
-    loop, ready = asyncio.new_event_loop(), threading.Event()
+    ready, ended = threading.Event(), threading.Event()
 
     async def serve() -> None:
         server = await asyncio.start_server(lambda *ends: _relay(plain_port, *ends), "127.0.0.1", port, ssl=context)
         ready.set()
-        await server.serve_forever()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve_forever())
+            await asyncio.to_thread(ended.wait)
+            serving.cancel()
 
-    serving = asyncio.run_coroutine_threadsafe(serve(), loop)
-    thread = threading.Thread(target=loop.run_forever, name="tls-proxy", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="tls-proxy", daemon=True)
     thread.start()
     assert ready.wait(_STARTS_WITHIN_S)
     yield
-    serving.cancel()
-    loop.call_soon_threadsafe(loop.stop)
+    ended.set()
     thread.join(_STARTS_WITHIN_S)
 
 

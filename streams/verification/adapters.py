@@ -10,7 +10,8 @@ from feature_repo import layout
 from feature_repo.connections import AsyncClient
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.online import OnlineReader, OnlineWriter
-from runtime.errors import Unavailable, UnknownStateVersion
+from runtime.errors import UnknownStateVersion
+from runtime.refusals import redis_failure
 from streams.messages import Shard
 from streams.verification.sides import Stored, Unreadable
 
@@ -38,7 +39,7 @@ class RedisSide:
             keys = self._client.scan_iter(match=layout.entity_key_pattern(self._project), count=_SCAN_COUNT)
             found = {layout.decode_entity_key(key, self._project) async for key in keys}
         except (RedisError, OSError) as error:
-            raise Unavailable("redis", str(error)) from error
+            raise redis_failure(error) from error
         return {person_id for person_id in found if person_id is not None}
 
     async def read(self, persons: Sequence[str]) -> list[Stored | None]:
