@@ -7,9 +7,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 
@@ -29,6 +30,7 @@ _NO_SETTINGS = frozenset({"HABITUS_CACHE", "HABITUS_DATA", HOME_MARK, PART_MARK}
 _PYTHONS = ((3, 11), (3, 13))
 _NEEDED_GB = 1.0  # Kafka's jars, its first segments and a few models
 _PACKAGES = ("supervisor", "jgo")
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ def examine(home: Home) -> list[Finding]:
     if "redis" not in external:
         findings.append(_found("redis", lambda: str(find_redis())))
     findings += [writable("home", home.root, "HABITUS_HOME"), writable("cache", cache_folder(), "HABITUS_CACHE")]
-    findings += [disk(home.root), *ports(home), *settings(), *unknown_variables(os.environ), data(os.environ)]
+    findings += [
+        disk(home.root),
+        *ports(home),
+        *settings(),
+        *unknown_variables(os.environ),
+        *security(external),
+        data(os.environ),
+    ]
     return findings
 
 
@@ -132,6 +141,66 @@ def settings() -> Iterator[Finding]:
                 yield Finding(f"settings {owner}", ok=False, detail=f"{name}: {problem['msg']}", remedy=f"correct {name}")
         else:
             yield Finding(f"settings {owner}", ok=True, detail="every value fits")
+
+
+def security(external: Container[str]) -> Iterator[Finding]:
+    """How the user's own Kafka and Redis are protected, and whether they let us in. Shows neither user names nor secrets."""
+    try:
+        configured = Settings()
+    except ValidationError:
+        return  # which `settings` tells
+    if "kafka" in external:
+        yield kafka_protection(configured)
+        yield _found("kafka access", lambda: _enter_kafka(configured))
+    if "redis" in external:
+        yield redis_protection(configured)
+        yield _found("redis access", lambda: _enter_redis(configured))
+
+
+def kafka_protection(configured: Settings) -> Finding:
+    """Whether what goes to and from Kafka can be read or changed on the way. Never required."""
+    protocol = configured.kafka_security_protocol
+    if protocol.endswith("SSL"):
+        by = f" by {configured.kafka_sasl_mechanism}" if protocol == "SASL_SSL" else ""
+        trusted = configured.kafka_ssl_cafile or "the system's authorities"
+        return Finding("kafka security", ok=True, detail=f"{protocol}{by}; trusts {trusted}", required=False)
+    hosts = {urlsplit(f"//{each.strip()}").hostname for each in configured.kafka_bootstrap.split(",")}
+    detail = f"{protocol}: not encrypted{', on this machine alone' if hosts <= _HERE else ''}"
+    remedy = "set HABITUS_KAFKA_SECURITY_PROTOCOL to SASL_SSL, and HABITUS_KAFKA_BOOTSTRAP to the brokers' TLS port"
+    return Finding("kafka security", hosts <= _HERE, detail, remedy, required=False)
+
+
+def redis_protection(configured: Settings) -> Finding:
+    """As `kafka_protection`, for Redis."""
+    url = urlsplit(configured.redis_url.get_secret_value())
+    options = {name: value.lower() for name, value in parse_qsl(url.query)}
+    is_checked = options.get("ssl_cert_reqs", "required") == "required" and options.get("ssl_check_hostname", "true") == "true"
+    is_here = url.scheme == "unix" or url.hostname in _HERE
+    account = "with a password" if url.password else "without a password"
+    if url.scheme != "rediss":
+        detail = f"not encrypted, {account}{', on this machine alone' if is_here else ''}"
+        return Finding("redis security", is_here, detail, "use rediss:// in HABITUS_REDIS_URL", required=False)
+    detail = f"TLS, {account}; {'it must prove its name' if is_checked else 'its certificate or name is NOT VERIFIED'}"
+    remedy = "leave ssl_cert_reqs and ssl_check_hostname out of HABITUS_REDIS_URL, and put a user and a password into it"
+    return Finding("redis security", is_checked and bool(url.password), detail, remedy, required=False)
+
+
+def _enter_kafka(configured: Settings) -> str:
+    from runtime.kafka import admin
+
+    admin(configured).close()
+    return "it lets us in"
+
+
+def _enter_redis(configured: Settings) -> str:
+    from feature_repo.online import OnlineWriter, connect
+
+    client = connect(configured)
+    try:
+        OnlineWriter(client, configured.project).refuse_eviction()
+    finally:
+        client.close()
+    return "it lets us in, and never evicts"
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
