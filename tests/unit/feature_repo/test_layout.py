@@ -43,6 +43,23 @@ def test_a_key_tells_its_person_to_its_own_project_alone(person_id: str, project
     assert layout.decode_entity_key(person_id.encode(), project) is None
 
 
+KEY_VALUES = st.one_of(
+    st.builds(Value, string_val=st.text(max_size=9)),
+    st.builds(Value, int64_val=st.integers(-(2**63), 2**63 - 1)),
+    st.builds(Value, bytes_val=st.binary(max_size=9)),
+)
+
+
+@given(st.lists(KEY_VALUES, max_size=3), st.binary(min_size=1, max_size=12))
+def test_an_entity_key_is_told_from_one_with_more_behind_it(values: list[Value], more: bytes) -> None:
+    """Promise: the keys of project `b` are not those of project `ab`, whatever the join keys' types."""
+    entity = EntityKey(join_keys=[f"key{number}" for number in range(len(values))], entity_values=values)
+    key = serialize_entity_key(entity, entity_key_serialization_version=3)
+    assert layout.is_entity_key(key)
+    assert not layout.is_entity_key(key + more)
+    assert not layout.is_entity_key(key[:-1])
+
+
 def test_fields_are_feasts_hashes() -> None:
     assert {name: layout.field_of(name) for name in layout.FIELDS} == {
         name: _mmh3(f"{layout.VIEW}:{name}") for name in layout.FIELDS
