@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.errors import KafkaError
 
-from runtime.record_batches import Batches, tolerate
+from runtime.record_batches import Batches, _as_varint, _varint, tolerate
 from tests.batches import CODECS, Headers, compressed, packed, sealed
 
 
@@ -75,6 +75,15 @@ def test_a_corrupt_batch_raises_and_yields_nothing(client: Client, data: st.Data
     cut = data.draw(st.integers(1, len(batch) - 62))
     with pytest.raises((ValueError, IndexError, KafkaError, AioKafkaError)):
         list(client.MemoryRecords(sealed(batch[:-cut])).next_batch())
+
+
+def test_bytes_after_the_last_header_are_not_dropped_but_refused(client: Client) -> None:
+    tolerate(client)
+    batch = plain([(b"a\xff", b"1")])
+    length, at = _varint(batch, 61)
+    padded = batch[:61] + _as_varint(length + 1) + batch[at:] + b"\x00"
+    with pytest.raises((ValueError, KafkaError, AioKafkaError)):
+        list(client.MemoryRecords(sealed(padded)).next_batch())
 
 
 def test_a_batch_that_the_client_reads_itself_is_left_to_it(client: Client) -> None:
