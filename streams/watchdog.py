@@ -124,8 +124,15 @@ class Watchdog:
 def watch(watchdog: Watchdog, every_s: float, stalled: Callable[[Stall], None]) -> None:
     """Look every `every_s` seconds, in a thread of its own, and call `stalled` with what is found."""
 
+    def look() -> Stall | None:
+        try:
+            return watchdog.look()
+        except Exception:  # noqa: BLE001  a watchdog that dies of a surprise guards nothing, and nobody would notice
+            logger.exception("the watchdog failed; it looks again")
+            return None
+
     def keep_looking() -> None:
-        while (stall := watchdog.look()) is None:
+        while (stall := look()) is None:
             time.sleep(every_s)
         stalled(stall)
 

@@ -1,5 +1,6 @@
 """The watchdog tells a stall from every other silence."""
 
+import queue
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from runtime.errors import Unavailable
 from streams.messages import Shard
 from streams.progress import Progress, Watched
-from streams.watchdog import Standing, Watchdog
+from streams.watchdog import Stall, Standing, Watchdog
+from streams.watchdog import watch as watch_with
 
 A, B, LABELS = Shard("person.records", 0), Shard("person.records", 1), Shard("person.labels", 0)
 LIMIT_S = 60
@@ -193,3 +195,21 @@ def test_each_answer_of_the_online_store_is_a_sign_of_life(watch: Watch, world: 
         assert watch.progress.idle_s(A) == 0
     assert store.watermark("t", 0) is None
     assert store.advance_watermark("t", 0, None, 4)
+
+
+def test_a_surprise_does_not_end_the_watch(watch: Watch) -> None:
+    """Promise: whatever a look raises, the next one follows."""
+    found: queue.SimpleQueue[Stall] = queue.SimpleQueue()
+    answers = iter([KeyError("a surprise"), None, Stall("t[0]@1", 61)])
+
+    class Dog(Watchdog):
+        """A watchdog whose looks are written down."""
+
+        def look(self) -> Stall | None:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    watch_with(Dog(watch.progress, watch.brokers, LIMIT_S), 0.001, found.put)
+    assert found.get(timeout=5) == Stall("t[0]@1", 61)
