@@ -89,11 +89,11 @@ def _environment(home: Home) -> dict[str, str]:
 
 
 def without_credentials(address: str) -> str:
-    """`address` without user name and password."""
-    if "@" not in address:
+    """`address` without user name and password, and without options, of which one may be a password too."""
+    if "://" not in address:
         return address
     split = urlsplit(address)
-    return split._replace(netloc=split.netloc.rpartition("@")[2]).geturl()
+    return split._replace(netloc=split.netloc.rpartition("@")[2], query="").geturl()
 
 
 def _lags(settings: Settings) -> dict[str, int | None]:
