@@ -11,7 +11,7 @@ from runtime.errors import Unavailable
 from runtime.kafka import admin, consumer, producer
 from runtime.settings import Settings
 from runtime.topics import Topic, Topics, dead_letter_name
-from streams.dead_letters import DeadLetter, DeadLetterRead
+from streams.dead_letters import DeadLetter
 from streams.messages import Message, Shard
 from streams.shelf import Outgoing
 
@@ -132,28 +132,3 @@ class KafkaLog:
 
 def _message(shard: Shard, found: Any) -> Message:
     return Message(shard, found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
-
-
-def read_dead_letters(settings: Settings, topic: str) -> Iterator[DeadLetterRead]:
-    """Every dead letter of the source `topic` there is now, oldest first. Raises `Unavailable`."""
-    place = TopicPartition(dead_letter_name(topic), 0)
-    reader = consumer(settings)
-    deadline = time.monotonic() + _LOOK_FOR_S
-    try:
-        if not reader.partitions_for_topic(place.topic):
-            return
-        reader.assign([place])
-        end = reader.end_offsets([place])[place]
-        reader.seek_to_beginning(place)
-        while reader.position(place) < end:
-            found = reader.poll(timeout_ms=_POLL_MS).get(place, [])
-            for each in found:
-                yield DeadLetterRead.of(each.offset, each.key, each.value, each.headers)
-            if found:
-                deadline = time.monotonic() + _LOOK_FOR_S
-            elif time.monotonic() > deadline:
-                raise Unavailable("kafka", f"{place.topic} could not be read")
-    except KafkaError as error:
-        raise Unavailable("kafka", f"{place.topic} could not be read ({error!r})") from error
-    finally:
-        reader.close()

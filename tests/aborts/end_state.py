@@ -26,7 +26,7 @@ from feature_repo.temporal import PersonState, to_us
 from feature_repo.wire import encode_row
 from runtime.errors import RecordRejected
 from runtime.topics import Topics
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 from streams.materialisation import Materialised, materialise_messages
 from streams.messages import Message, Shard, by_shard
 from streams.settings import StreamsSettings

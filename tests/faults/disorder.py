@@ -17,7 +17,7 @@ import pytest
 from feature_repo.online import OnlineReader, connect_async
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from runtime.kafka import producer
-from streams.adapters.kafka import read_dead_letters
+from streams.adapters.dead_letters import read_dead_letters
 from streams.verify import verify
 from tests.faults.oracle import Expected, Home, Place, expect
 from tests.scene import Scene, person
