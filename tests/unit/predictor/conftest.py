@@ -1,7 +1,7 @@
 """Fakes of what the predictor's core stands on, and builders of what it is given."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,8 +73,7 @@ class FakeReader:
 def _narrowed(row: OnlineRow, features: Sequence[str], *, with_state: bool) -> OnlineRow:
     stored = row.values  # noqa: PD011  no frame
     values = {name: stored[name] for name in features}
-    state = row.state if with_state else None
-    return OnlineRow(values, row.event_timestamp, row.source_topic, row.source_partition, row.source_offset, state)
+    return replace(row, values=values, state=row.state if with_state else None)
 
 
 @dataclass

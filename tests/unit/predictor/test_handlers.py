@@ -1,5 +1,6 @@
 """What the core promises, whatever the transport."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -131,6 +132,17 @@ async def test_a_record_from_the_future_is_refused(parts: Any, record: dict[str,
     error = await one(PredictionRequest(record=record | {"event_timestamp": now + timedelta(hours=1)}), parts)
     assert isinstance(error, RecordRejected)
     assert error.failed_fields == ("event_timestamp",)
+
+
+async def test_a_person_whose_row_expired_is_not_found_but_a_record_is_folded_on_the_state(
+    parts: Any, reader: Any, record: dict[str, object]
+):
+    """Promise: a TTL hides values; it does not make the features over time start anew."""
+    known = reader.rows["p1"]
+    reader.rows["p1"] = replace(known, values=dict.fromkeys(known.values), expired=True)
+    assert isinstance(await one(PredictionRequest(person_id="p1"), parts), UnknownPerson)
+    answer = await answered(PredictionRequest(person_id="p1", record=record), parts)
+    assert answer.inputs["records_seen"] == 3
 
 
 async def test_an_unknown_person_is_not_found(parts: Any):
