@@ -18,7 +18,7 @@ class Piece:
 
 
 class HistoryRows:
-    """Rows of chosen persons up to the offset `last`; later ones are of after the look."""
+    """Rows of chosen persons up to the offset `last`; `later` ones came while they were read, or do not belong there."""
 
     def __init__(self, files: Iterator[tuple[pa.Table, frozenset[str]]], chosen: Chosen, last: int) -> None:
         self._files = files
@@ -26,6 +26,7 @@ class HistoryRows:
         self._last = last
         self._pulled = -1
         self._pending: list[Piece] = []
+        self.later: list[pa.Table] = []
 
     def up_to(self, offset: int) -> list[Piece]:
         """What was not handed out yet and lies at or below `offset`."""
@@ -48,6 +49,7 @@ class HistoryRows:
             return False
         highest = pc.max(rows["source_offset"]).as_py()
         self._pulled = self._pulled if highest is None else max(self._pulled, highest)
-        kept = self._chosen.rows(rows.filter(pc.field("source_offset") <= self._last))
-        self._pending.append(Piece(kept.replace_schema_metadata(None), lacking))
+        kept, upto = self._chosen.rows(rows).replace_schema_metadata(None), pc.field("source_offset") <= self._last
+        self._pending.append(Piece(kept.filter(upto), lacking))
+        self.later.append(kept.filter(~upto).select(["person_id", "source_offset"]))
         return True

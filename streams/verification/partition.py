@@ -131,6 +131,7 @@ class _Comparison:
             self._compare_rows(made, history.up_to(messages[-1].offset))
             progress(len(messages))
         self._compare_rows(_NO_ROWS, history.rest())
+        self._require_nothing_beyond(shard, history)
         self._compare_online()
         self._require_all_judged(shard)
         self._done.persons = len(self._recomputed.persons() | self._in_history | self._stored.keys())
@@ -146,6 +147,13 @@ class _Comparison:
         self._done.rows += made.rows.num_rows
         self._done.rejected += len(made.rejected)
         return made.rows
+
+    def _require_nothing_beyond(self, shard: Shard, history: HistoryRows) -> None:
+        """A row that came while we read lies at or below the end that the history has by now."""
+        end = self._sides.history.end(shard.topic, shard.partition)
+        for rows in history.later:
+            offsets = rows["source_offset"].to_pylist()
+            self._add_extra(rows, [None if offset > (NOTHING if end is None else end) else offset for offset in offsets])
 
     def _require_all_judged(self, shard: Shard) -> None:
         done = self._done

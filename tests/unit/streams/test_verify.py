@@ -200,6 +200,20 @@ def test_a_row_that_the_history_lost_is_missing_and_one_too_many_extra(settled: 
     assert one(verified(settled)) == {"history_recomputed": Counts(missing=1, extra=1)}
 
 
+def test_a_row_beyond_the_end_of_its_history_is_extra(settled: World) -> None:
+    """Promise: a history that grows while it is read explains later rows up to its new end, and none above."""
+
+    def add(rows: pa.Table) -> pa.Table:
+        offsets = pa.array([9_000], pa.int64())
+        beyond = rows.slice(0, 1).set_column(
+            rows.column_names.index("source_offset"), rows.schema.field("source_offset"), offsets
+        )
+        return pa.concat_tables([rows, beyond])
+
+    rewrite(settled, add)
+    assert one(verified(settled)) == {"history_recomputed": Counts(extra=1)}
+
+
 def test_a_row_of_no_accepted_record_is_extra(settled: World) -> None:
     log = settled.log[Shard(RECORDS, partition_for(b"a", PARTITIONS))]
     log[-1] = replace(log[-1], value=b"{")
