@@ -10,8 +10,9 @@ RECORD_LIMIT_BYTES = 64 * 1024
 _DEAD_LETTER_HEADROOM_BYTES = 64 * 1024  # a dead letter is its source's bytes and the headers that say why
 # Replayed records carry the times of their events. A segment must not be rolled because those times are far apart.
 _SEGMENT_MS = round(timedelta(days=3650).total_seconds() * 1000)
-# Of what the stream makes only the broker's time is told: a worker's wrong clock could be refused, or age it before its time.
-_STAMPED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
+# Brokers refuse what is stamped more than an hour ahead of them. What the stream makes is stamped by the worker's clock, and a
+# worker whose clock is wrong must not stop for it.
+_ANY_CLOCK = {"message.timestamp.after.max.ms": str(2**63 - 1)}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Topics:
         self.labels = Topic(f"{prefix}person.labels", people, max_message_bytes=RECORD_LIMIT_BYTES * 16)
         self.records_dlq = self._dead_letters(self.records)
         self.labels_dlq = self._dead_letters(self.labels)
-        self.features = Topic(f"{prefix}person.features", people, timedelta(days=7), extra=_STAMPED_BY_BROKER)
+        self.features = Topic(f"{prefix}person.features", people, timedelta(days=7), extra=_ANY_CLOCK)
         self.predictions = Topic(f"{prefix}predictions", people, timedelta(days=30))
         self.predictions_dlq = self._dead_letters(self.predictions)
         self.alerts = Topic(f"{prefix}drift.alerts", 1, timedelta(days=90))
@@ -62,7 +63,7 @@ class Topics:
     @staticmethod
     def _dead_letters(source: Topic) -> Topic:
         limit = source.max_message_bytes + _DEAD_LETTER_HEADROOM_BYTES
-        return Topic(dead_letter_name(source.name), 1, timedelta(days=90), limit, _STAMPED_BY_BROKER)
+        return Topic(dead_letter_name(source.name), 1, timedelta(days=90), limit, _ANY_CLOCK)
 
     def all(self) -> tuple[Topic, ...]:
         """All topics, for creation."""

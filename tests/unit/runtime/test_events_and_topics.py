@@ -36,15 +36,13 @@ def test_the_raw_log_is_kept_for_ever_and_the_rest_for_a_time(tmp_path: Path):
     assert topics.records.name == "t.person.records"
     assert topics.records.configs["retention.ms"] == str(FOREVER)
     assert topics.features.configs["retention.ms"] == str(7 * 24 * 3600 * 1000)
+    assert {topic.configs["message.timestamp.type"] for topic in topics.all()} == {"CreateTime"}
 
 
-def test_what_came_from_outside_keeps_its_time_and_what_the_stream_makes_gets_the_brokers(tmp_path: Path):
-    """Promise: records are judged by their own times; a worker whose clock is wrong is not refused, and ages nothing."""
+def test_what_the_stream_makes_is_taken_whatever_the_clock_of_its_worker_says(tmp_path: Path):
     topics = Topics(Settings(home=tmp_path, topic_prefix="t."))
-    made = [topics.features, topics.records_dlq, topics.labels_dlq, topics.predictions_dlq]
-    assert {topic.configs["message.timestamp.type"] for topic in made} == {"LogAppendTime"}
-    others = [topic for topic in topics.all() if topic not in made]
-    assert {topic.configs["message.timestamp.type"] for topic in others} == {"CreateTime"}
+    for topic in (topics.features, topics.records_dlq, topics.labels_dlq, topics.predictions_dlq):
+        assert topic.configs["message.timestamp.after.max.ms"] == str(2**63 - 1)
 
 
 def test_a_dead_letter_fits_where_its_source_fits(tmp_path: Path):
