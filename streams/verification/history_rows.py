@@ -24,13 +24,13 @@ class HistoryRows:
         self._files = files
         self._chosen = chosen
         self._last = last
-        self._pulled = -1
+        self._newest_begins = -1
         self._pending: list[Piece] = []
         self.later: list[pa.Table] = []
 
     def up_to(self, offset: int) -> list[Piece]:
         """What was not handed out yet and lies at or below `offset`."""
-        while self._pulled < offset and self._pull():
+        while self._newest_begins <= offset and self._pull():
             pass
         below = pc.field("source_offset") <= offset
         taken = [Piece(each.rows.filter(below), each.lacking) for each in self._pending]
@@ -47,8 +47,8 @@ class HistoryRows:
         rows, lacking = next(self._files, (None, frozenset()))
         if rows is None:
             return False
-        highest = pc.max(rows["source_offset"]).as_py()
-        self._pulled = self._pulled if highest is None else max(self._pulled, highest)
+        lowest = pc.min(rows["source_offset"]).as_py()
+        self._newest_begins = self._newest_begins if lowest is None else lowest
         kept, upto = self._chosen.rows(rows).replace_schema_metadata(None), pc.field("source_offset") <= self._last
         self._pending.append(Piece(kept.filter(upto), lacking))
         self.later.append(kept.filter(~upto).select(["person_id", "source_offset"]))
