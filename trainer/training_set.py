@@ -15,10 +15,10 @@ import pandas as pd
 
 from feature_repo.gate import is_gate
 from feature_repo.labels import LEVELS
+from feature_repo.latest import IDENTITY, counted_labels
 from runtime.errors import NotEnoughData
 
 LEVEL = "obesity_level"
-IDENTITY = ["person_id", "event_timestamp"]
 _REMEDY = "publish more records and labels (`habitus replay`), then train again"
 
 
@@ -27,9 +27,7 @@ def latest_labels(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
 
     Returns the columns person_id, event_timestamp and obesity_level, in time order, so that the same labels give the same rows.
     """
-    known = labels[labels["ingested_at"] <= as_of]
-    ordered = known.sort_values(["ingested_at", "source_offset"], kind="stable")
-    latest = ordered.drop_duplicates(IDENTITY, keep="last")
+    latest = counted_labels(labels, as_of)
     return latest.sort_values(["event_timestamp", "person_id"], ignore_index=True)[[*IDENTITY, LEVEL]]
 
 

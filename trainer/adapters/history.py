@@ -4,7 +4,6 @@ Place in the flow: the only reader of the history in the trainer.
 """
 
 import warnings
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,16 +11,15 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureStore
-from feast.errors import DataSourceObjectNotFoundException, FeatureServiceNotFoundException
 
 from feature_repo.history import open_history
+from feature_repo.latest import IDENTITY, counted_rows
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.store import apply_definitions, open_store
-from feature_repo.views import FEATURE_SERVICE, HISTORY_SOURCE, history_pattern
+from feature_repo.views import FEATURE_SERVICE
 from runtime.errors import NotEnoughData
 from runtime.settings import Settings
-from trainer.training_set import IDENTITY, TrainingSet, latest_labels
+from trainer.training_set import TrainingSet, latest_labels
 
 _PLACE = [*IDENTITY, "ingested_at", "source_offset"]
 _REMEDY = "publish records and labels (`habitus replay FILE`), and see that the streams run (`habitus status`)"
@@ -44,65 +42,38 @@ class FeastHistory:
         time, of several the one with the greatest offset, as online. A label whose record was not known (late, or rejected) is
         only counted: an older record is not what it tells of. Raises `NotEnoughData` if no label has its record.
         """
-        labels, arrived = self.labels(as_of), self._features.scan(_PLACE).to_pandas()
-        counted = _counted(arrived, as_of)
+        labels, rows = self.labels(as_of), self._features.scan()
+        counted = counted_rows(rows.select(_PLACE).to_pandas(), as_of)
         described = labels.merge(counted[IDENTITY], on=IDENTITY)
         if described.empty:
             missing = "labels" if labels.empty else "features" if counted.empty else "labels with their records"
             raise NotEnoughData(f"the history holds no {missing} that were known at {as_of.isoformat()}", remedy=_REMEDY)
-        joined = self._joined(described, as_of, all_count=len(counted) == len(arrived))
+        joined = self._joined(described, rows.take(pa.array(counted.index.sort_values())))
         ordered = joined.sort_values(["event_timestamp", "person_id"], ignore_index=True)
         return TrainingSet(ordered, as_of, labels_without_features=len(labels) - len(described))
 
-    def _joined(self, labels: pd.DataFrame, as_of: datetime, *, all_count: bool) -> pd.DataFrame:
-        if all_count and "://" not in self._settings.offline:
-            return _join(self._settings, labels)
-        # Feast cuts off by event time alone, and of equal event times takes the later arrival, whatever the offsets. So what
-        # came after `as_of` and what was superseded is left out of what it reads. Nor can its DuckDB read object storage without
-        # an extension that it downloads.
+    def _joined(self, labels: pd.DataFrame, rows: pa.Table) -> pd.DataFrame:
+        """Feast's point-in-time join of `labels` with `rows`, which it is given as files of their own.
+
+        Of the history's files it would cut off by event time alone and of equal event times take the later arrival, whatever the
+        offsets. Nor can its DuckDB read files with different columns, which an added feature leaves, or object storage without an
+        extension that it downloads.
+        """
         with TemporaryDirectory(prefix="habitus-as-of-") as folder:
-            return _join(self._snapshot(as_of, Path(folder)), labels)
-
-    def _snapshot(self, as_of: datetime, folder: Path) -> Settings:
-        rows = self._features.scan()
-        counted = _counted(rows.select(_PLACE).to_pandas(), as_of)
-        snapshot = folder / PERSON_FEATURES.name / "dt=1970-01-01"
-        snapshot.mkdir(parents=True)
-        pq.write_table(rows.take(pa.array(counted.index.sort_values())), snapshot / "counted.parquet")
-        # A copy takes over cached properties as they were, so these are set and not the settings that they come from.
-        return self._settings.model_copy(update={"offline": str(folder), "registry_url": f"sqlite:///{folder / 'registry.db'}"})
-
-
-def _counted(rows: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """The rows that counted at `as_of`: known by then, and of each (person_id, event_timestamp) the one of the greatest offset.
-
-    All records of a person lie in one partition, so their offsets can be compared.
-    """
-    known = rows[rows["ingested_at"] <= as_of]
-    return known.sort_values("source_offset", kind="stable").drop_duplicates(IDENTITY, keep="last")
+            snapshot = Path(folder) / PERSON_FEATURES.name / "dt=1970-01-01"
+            snapshot.mkdir(parents=True)
+            pq.write_table(rows, snapshot / "counted.parquet")
+            # A copy takes over cached properties as they were, so these are set and not the settings that they come from.
+            own = {"offline": folder, "registry_url": f"sqlite:///{Path(folder) / 'registry.db'}"}
+            return _join(self._settings.model_copy(update=own), labels)
 
 
 def _join(settings: Settings, labels: pd.DataFrame) -> pd.DataFrame:
-    store = _store_with_definitions(settings)
+    apply_definitions(settings)
+    store = open_store(settings)
     service = store.get_feature_service(FEATURE_SERVICE)
     with warnings.catch_warnings():
         # ibis 12 still calls DuckDB by the old name; Feast makes such warnings visible to every user.
         warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
         frame: pd.DataFrame = store.get_historical_features(entity_df=labels, features=service).to_df()
     return frame
-
-
-def _store_with_definitions(settings: Settings) -> FeatureStore:
-    store = open_store(settings)
-    if not _are_current(store, settings):
-        apply_definitions(settings)
-        return open_store(settings)  # the first one has cached a registry without them
-    return store
-
-
-def _are_current(store: FeatureStore, settings: Settings) -> bool:
-    """Whether the definitions are there, and lead to the epoch that readers read."""
-    with suppress(FeatureServiceNotFoundException, DataSourceObjectNotFoundException):
-        store.get_feature_service(FEATURE_SERVICE)
-        return bool(store.get_data_source(HISTORY_SOURCE).path == history_pattern(settings))
-    return False

@@ -22,6 +22,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.pipeline import Pipeline
 
 from feature_repo.labels import LEVELS
+from feature_repo.latest import IDENTITY
 from feature_repo.model_input import as_model_input
 from feature_repo.person import ATTRIBUTES
 from feature_repo.reference import OUT_OF_FOLD, ROWS
@@ -30,7 +31,7 @@ from runtime.registry import REFERENCE_FOLDER, ModelVersion, Registry
 from runtime.settings import Settings
 from trainer.candidate import Candidate, tags
 from trainer.pipeline import features_of
-from trainer.training_set import IDENTITY, LEVEL
+from trainer.training_set import LEVEL
 
 _TRUSTED_TYPES = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]
 # Given, because MLflow needs half a minute to find them out.

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.history import OffsetRange, open_history
+from feature_repo.history import History, OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
 from feature_repo.person import PersonRecord
-from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
+from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, Dataset
 from runtime.errors import NotEnoughData
 from runtime.settings import Settings
 from trainer.adapters.history import FeastHistory
@@ -87,3 +87,18 @@ def test_a_label_whose_own_record_is_not_there_takes_no_older_one(write: Write) 
 def test_labels_without_any_record_of_theirs_are_not_enough(write: Write) -> None:
     with pytest.raises(NotEnoughData, match="no labels with their records"):
         write([("ann", 0, 5, 60)], [("ann", 10)]).training_set(NOW)
+
+
+@pytest.mark.parametrize("read_first", ["the old file", "the new one"])
+def test_files_that_were_written_before_a_feature_existed_are_joined_as_null(
+    settings_for: Callable[..., Any], write: Write, read_first: str
+) -> None:
+    """Promise: between an upgrade and the backfill training goes on."""
+    history = write([("ann", 0, 5, 60)], [("ann", 0), ("eve", 0)])
+    older = Dataset(PERSON_FEATURES.name, pa.schema([each for each in PERSON_FEATURES.schema if each.name != "bmi"]))
+    rows, _ = materialise([located(0, ("eve", 0, 5, 70))], {})
+    files = open_history(settings_for(Settings), PERSON_FEATURES).files
+    day = T0 + timedelta(days=-1 if read_first == "the old file" else 1)
+    History(files, older).append(rows.select(older.schema.names), OffsetRange("person.records", 1, 0, 0), day)
+    bmi = history.training_set(NOW).rows.set_index("person_id")["bmi"]
+    assert bmi.notna().to_dict() == {"ann": True, "eve": False}
