@@ -17,6 +17,7 @@ from streams.verify import verify
 from tests.scene import BASE_MS, STARTS_WITHIN_S, STOPS_WITHIN_S, Scene, person, require_nothing_lost, send_people, wait_until
 
 pytestmark = pytest.mark.timeout(180)
+MOVE_WITHIN_S = 15.0
 
 
 def test_kill_9_in_the_middle_of_a_replay_loses_and_doubles_nothing(scene: Scene) -> None:
@@ -43,13 +44,15 @@ def test_partitions_move_to_a_second_worker_and_back_when_it_is_killed(scene: Sc
     send_people(scene, 2_000)
     scene.start(HABITUS_STREAMS_BATCH="200")
     scene.await_log("handled")
-    first = scene.worker
+    first, told = scene.worker, scene.log
     scene.log = scene.log.with_name("second.log")
     scene.start(HABITUS_STREAMS_BATCH="200")
     scene.await_log("assigned")
     send_people(scene, 1_000, start=2_000)
     scene.await_log("handled")
+    before = told.read_text().count("assigned: ")
     scene.kill()
+    wait_until(lambda: told.read_text().count("assigned: ") > before, MOVE_WITHIN_S, "what the killed one held has moved")
     scene.drain(scene.topics.records.name, scene.topics.labels.name)
     assert first is not None
     assert first.poll() is None
