@@ -75,7 +75,7 @@ def _text(data: bytes | None) -> str | None:
 
 def listing(letters: "deque[DeadLetterRead]", count: "Count", topic: str) -> Table:
     """The newest letters, a row each, readable in 80 columns."""
-    table = Table(title=f"{count.total} dead letters of {topic}", box=SIMPLE)
+    table = Table(title=f"{count.total:,} dead letters of {topic}", box=SIMPLE)
     for heading in ("letter", "source", "tries"):
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("class", no_wrap=True)

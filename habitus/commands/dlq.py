@@ -49,9 +49,7 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", he
 FieldOption = Annotated[str | None, typer.Option("--field", metavar="NAME", help="Only if the field NAME was violated.")]
 SinceOption = Annotated[str | None, typer.Option("--since", help="Only rejected since: 2h (ago), or 2024-05-01T12:00:00Z.")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Only rejected until: 30m (ago), or 2024-05-01T13:00:00Z.")]
-Numbers = Annotated[
-    list[int] | None, typer.Argument(min=0, metavar="[LETTER]...", help="Numbers as `habitus dlq ls` shows them.")
-]
+Numbers = Annotated[list[int] | None, typer.Argument(min=0, metavar="LETTER", help="Numbers as `habitus dlq ls` shows them.")]
 
 
 def register(app: typer.Typer) -> None:
