@@ -89,7 +89,7 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
     ) -> list[ReadRow]:
         """Of each entity the event time and the values; (None, None) without a row, (event time, None) outside the TTL."""
         rows = super().online_read(config, table, entity_keys, requested_features)
-        return [self._unless_expired(row, self._limit(config, table)) for row in rows]
+        return _unless_expired(rows, self._limit(config, table))
 
     async def online_read_async(
         self,
@@ -100,7 +100,7 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
     ) -> list[ReadRow]:
         """As `online_read`."""
         rows = await super().online_read_async(config, table, entity_keys, requested_features)
-        return [self._unless_expired(row, self._limit(config, table)) for row in rows]
+        return _unless_expired(rows, self._limit(config, table))
 
     def delete_table(self, config: RepoConfig, table: FeatureView) -> None:
         """Remove the view's rows and what a stream keeps beside them; other views of the entity stay."""
@@ -172,10 +172,10 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
         *options: Any,
     ) -> None:
         """What `get_online_features` reads with: Feast's, then the statuses of expired rows."""
-        asked = _asked(grouped_refs)
-        entities = (join_key_values, entity_name_to_join_key_map)
+        asked, entities = _asked(grouped_refs), (join_key_values, entity_name_to_join_key_map)
+        first = len(online_features_response.results)  # what is there already are the entities themselves
         super()._read_features_per_fv(config, grouped_refs, *entities, online_features_response, *options)
-        self._mark_expired(config, asked, online_features_response)
+        self._mark_expired(config, asked, online_features_response.results[first:])
 
     async def _read_features_per_fv_async(
         self,
@@ -187,15 +187,18 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
         *options: Any,
     ) -> None:
         """As `_read_features_per_fv`, for `get_online_features_async`."""
-        asked = _asked(grouped_refs)
-        entities = (join_key_values, entity_name_to_join_key_map)
+        asked, entities = _asked(grouped_refs), (join_key_values, entity_name_to_join_key_map)
+        first = len(online_features_response.results)  # what is there already are the entities themselves
         await super()._read_features_per_fv_async(config, grouped_refs, *entities, online_features_response, *options)
-        self._mark_expired(config, asked, online_features_response)
+        self._mark_expired(config, asked, online_features_response.results[first:])
 
     def _mark_expired(
-        self, config: RepoConfig, asked: Sequence[tuple[FeatureView, int]], response: GetOnlineFeaturesResponse
+        self,
+        config: RepoConfig,
+        asked: Sequence[tuple[FeatureView, int]],
+        added: Sequence[GetOnlineFeaturesResponse.FeatureVector],
     ) -> None:
-        vectors = iter(response.results)
+        vectors = iter(added)
         for table, number in asked:
             limit = self._limit(config, table)
             for vector in islice(vectors, number):
@@ -207,10 +210,11 @@ class GuardedRedisOnlineStore(UrlRedisOnlineStore):
         ttl: timedelta | None = getattr(table, "ttl", None)
         return self.clock.now() - ttl if config.online_store.enforce_ttl and ttl else None
 
-    @staticmethod
-    def _unless_expired(row: ReadRow, limit: datetime | None) -> ReadRow:
-        moment, _ = row
-        return (moment, None) if limit and moment and moment < limit else row
+
+def _unless_expired(rows: list[ReadRow], limit: datetime | None) -> list[ReadRow]:
+    if limit is None:
+        return rows
+    return [(moment, None) if moment and moment < limit else (moment, values) for moment, values in rows]
 
 
 def _framed_rows(view: str, data: Sequence[FeastRow]) -> Iterator[tuple[bytes, bytes]]:

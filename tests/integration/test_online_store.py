@@ -295,6 +295,9 @@ def test_reading_leaves_the_list_of_names_as_it_was(here: Place) -> None:
     assert asked == ["f"]
 
 
+REFS = ("lasting:f", "passing:p", "lasting:g")
+
+
 @dataclass
 class Drivers:
     """A project whose drivers have a view without TTL and one of an hour; driver 1 has rows of both, two hours old."""
@@ -310,13 +313,13 @@ class Drivers:
         self.place.write(self.passing, row(1, 0, p=1))
         self.place.store.clock = FixedClock(NOON + 2 * HOUR)
 
-    def statuses(self, names: Sequence[str] = ("f", "p", "g"), **options: Any) -> "Answer":
+    def statuses(self, refs: Sequence[str] = REFS, **options: Any) -> "Answer":
         """Status and value of each feature of drivers 1, 2 and 1 again; asked in both ways, which answer alike."""
-        refs = ["lasting:f", "passing:p", "lasting:g"]
-        asked = {"features": refs, "entity_rows": [{"driver_id": number} for number in (1, 2, 1)], **options}
+        asked = {"features": list(refs), "entity_rows": [{"driver_id": number} for number in (1, 2, 1)], **options}
         answers = [self.feast.get_online_features(**asked), run(self.place, self.feast.get_online_features_async(**asked))]
-        one, other = (_told(answer.proto, names) for answer in answers)
+        one, other = (_told(answer.proto) for answer in answers)
         assert one == other
+        assert one.pop("driver_id") == [("PRESENT", 1), ("PRESENT", 2), ("PRESENT", 1)]
         return one
 
 
@@ -337,16 +340,16 @@ def drivers(client: Redis, configured: Callable[..., RepoConfig]) -> Iterator[Ca
 Answer = dict[str, list[tuple[str, float | None]]]
 
 
-def _told(proto: Any, names: Sequence[str]) -> Answer:
-    vectors = dict(zip(proto.metadata.feature_names.val, proto.results, strict=True))
-    assert set(vectors) == {"driver_id", *names}
+def _told(proto: Any) -> Answer:
     return {
-        name: [
-            (FieldStatus.Name(status), value.double_val if value.WhichOneof("val") else None)
-            for status, value in zip(vectors[name].statuses, vectors[name].values, strict=True)
-        ]
-        for name in names
+        name: [(FieldStatus.Name(status), _number(value)) for status, value in zip(vector.statuses, vector.values, strict=True)]
+        for name, vector in zip(proto.metadata.feature_names.val, proto.results, strict=True)
     }
+
+
+def _number(value: Value) -> float | None:
+    kind = value.WhichOneof("val")
+    return None if kind is None else getattr(value, kind)
 
 
 HERE, MISSING, OLD = ("PRESENT", 1.0), ("NOT_FOUND", None), ("OUTSIDE_MAX_AGE", None)
@@ -361,9 +364,10 @@ def test_a_row_older_than_its_views_ttl_is_hidden_if_that_is_switched_on(drivers
     """Promise: each view by its own TTL, null values of status OUTSIDE_MAX_AGE; what is stored stays stored."""
     project = drivers(enforce_ttl=True)
     kept, old = [HERE, MISSING, HERE], [OLD, MISSING, OLD]
-    assert project.statuses() == {"f": kept, "g": kept, "p": old}
-    full = ("lasting__f", "passing__p", "lasting__g")
-    assert project.statuses(full, full_feature_names=True) == {full[0]: kept, full[1]: old, full[2]: kept}
+    for refs in (REFS, ("passing:p", "lasting:f", "lasting:g")):
+        assert project.statuses(refs) == {"f": kept, "g": kept, "p": old}
+    full = {"lasting__f": kept, "lasting__g": kept, "passing__p": old}
+    assert project.statuses(full_feature_names=True) == full
     place, asked = project.place, [driver(1), driver(2)]
     answers = [
         place.read(project.passing, *asked),
