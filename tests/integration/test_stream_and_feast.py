@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, String
@@ -28,7 +30,7 @@ from feature_repo.store import apply_definitions, open_store
 from feature_repo.temporal import PersonState
 from feature_repo.views import VIEW, define
 from runtime.settings import Settings
-from tests.online import NOON, TOPIC, located, read
+from tests.online import NOON, TOPIC, located, read, stock_feast
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PERSON = Entity(name="person", join_keys=["person_id"], value_type=ValueType.STRING)
@@ -224,6 +226,25 @@ def test_the_stream_and_feast_together_keep_the_newest_row(
         if rank >= best:
             best, expected = rank, place
         assert weight_of(settings) == 40 + expected
+
+
+def test_what_a_stock_client_wrote_over_a_row_of_ours_is_told_by_its_time(
+    opened: FeatureStore, writer: OnlineWriter, settings: Settings, tmp_path: Path
+) -> None:
+    """Promise: its event time counts, not that of our record, which is not taken for its origin any more."""
+    log = [located(0), located(1, hours=5), located(2, hours=9)]
+    made, _ = materialise(log, {})
+    writer.apply(made.slice(0, 1), {"ann": PersonState(offset=0)})
+    config, stock = stock_feast(settings, tmp_path).config, RedisOnlineStore()
+    entity = EntityKey(join_keys=["person_id"], entity_values=[Value(string_val="ann")])
+    values = {"weight_kg": Value(double_val=70)}
+    stock.online_write_batch(config, person_features(settings), [(entity, values, NOON + 8 * HOUR, None)], None)
+    stock._get_client(config.online_store).close()
+    assert (weight_of(settings), one(settings).source_offset) == (70, None)
+    writer.apply(made.slice(1, 1), {"ann": PersonState(offset=1)})
+    assert (weight_of(settings), one(settings).source_offset) == (70, None)
+    writer.apply(made.slice(2, 1), {"ann": PersonState(offset=2)})
+    assert (weight_of(settings), one(settings).source_offset) == (81, 2)
 
 
 def test_a_key_that_holds_a_state_never_expires(
