@@ -229,6 +229,13 @@ def test_an_older_row_online_is_found_though_it_was_right_once(settled: World, p
     assert one(verified(settled)) == {"online_history": Counts(1), "state_recomputed": Counts(1)}
 
 
+def test_somebody_online_of_whom_nothing_else_knows_is_extra(settled: World) -> None:
+    settled.online.persons["x"] = settled.online.persons["a"]
+    report = verified(settled)
+    assert one(report) == {"online_history": Counts(extra=1), "state_recomputed": Counts(extra=1)}
+    assert "x: online, but not in the history" in report.examples
+
+
 def test_a_person_is_compared_where_the_own_state_stands(settled: World, person: Person) -> None:
     """Promise: a row that is online before its watermark counts with the records that it has seen, not more."""
     before = dict(settled.online.watermarks)
