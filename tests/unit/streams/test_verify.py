@@ -200,6 +200,13 @@ def test_a_row_that_the_history_lost_is_missing_and_one_too_many_extra(settled: 
     assert one(verified(settled)) == {"history_recomputed": Counts(missing=1, extra=1)}
 
 
+def test_rows_beyond_the_end_of_the_log_are_extra(settled: World) -> None:
+    """Promise: a topic that lost its end, or is another one by now, is told with the rows that nothing stands for any more."""
+    settled.log[Shard(RECORDS, partition_for(b"a", PARTITIONS))].pop()
+    report = verified(settled)
+    assert (report.pairs["history_recomputed"], report.positions) == (Counts(extra=1), 1)
+
+
 def test_a_row_beyond_the_end_of_its_history_is_extra(settled: World) -> None:
     """Promise: a history that grows while it is read explains later rows up to its new end, and none above."""
 
