@@ -7,6 +7,7 @@ Place in the flow: under `history` and `epochs`, which know nothing of disks and
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -96,11 +97,9 @@ class LocalFiles:
 
     def names(self, folder: str) -> list[str]:
         """As `Files.names`."""
-        top = self.root / folder
         with self._reading():
-            if not top.exists():
-                return []
-            return sorted(path.relative_to(self.root).as_posix() for path in _files_below(top) if not path.name.startswith("."))
+            found = [path for path in _files_below(self.root / folder) if not path.name.startswith(".")]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def table(
         self, names: Sequence[str], schema: pa.Schema, columns: Sequence[str], condition: ds.Expression | None = None
@@ -116,8 +115,8 @@ class LocalFiles:
     def remove_abandoned_drafts(self, folder: str) -> int:
         """Remove what killed writers left half-written in `folder` an hour ago or earlier; returns how many files."""
         oldest = self._clock.now().timestamp() - _ABANDONED_AFTER_S
-        top, removed = self.root / folder, 0
-        for draft in [path for path in _files_below(top) if _is_draft(path)] if top.exists() else []:
+        removed = 0
+        for draft in [path for path in _files_below(self.root / folder) if _is_draft(path)]:
             with suppress(FileNotFoundError):  # its writer is alive and has just finished, or another one removes it too
                 if draft.stat().st_mtime < oldest:
                     draft.unlink()
@@ -193,14 +192,19 @@ def open_files(uri: str) -> Files:
     return ObjectFiles(uri)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Unlike `Path.rglob`, raises `OSError` where a folder cannot be read: a history that is not seen would be begun anew."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _files_below(Path(entry.path))
-            else:
-                yield Path(entry.path)
+def _files_below(top: Path) -> list[Path]:
+    """All files, none if there is no such folder.
+
+    Unlike `Path.rglob` it raises `OSError` where a folder cannot be read: a history that is not seen would be begun anew.
+    """
+    try:
+        entries = os.scandir(top)
+    except FileNotFoundError:
+        return []
+    with entries:
+        found = list(entries)
+    below = (_files_below(Path(each.path)) if each.is_dir() else [Path(each.path)] for each in found)
+    return list(chain.from_iterable(below))
 
 
 def _is_draft(path: Path) -> bool:

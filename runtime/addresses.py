@@ -6,6 +6,7 @@ reads it another way.
 
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
+from urllib.request import url2pathname
 
 from pydantic_core import PydanticCustomError
 
@@ -33,11 +34,19 @@ def http_url(url: str) -> str:
 
 
 def storage_uri(uri: str) -> str:
-    """`uri` itself. Raises `PydanticCustomError` if it is neither a folder nor object storage that we can write."""
+    """`uri` itself, a folder's as its path. Raises `PydanticCustomError` if it is neither that nor S3's."""
     scheme, found, rest = uri.partition("://")
-    if found and (scheme != "s3" or not rest.strip("/")):
-        raise PydanticCustomError("storage_uri", "neither a folder nor s3://bucket/prefix")
-    return uri
+    if not found:
+        return uri
+    if scheme == "file" and rest.startswith("/"):
+        return url2pathname(rest)
+    # The bucket is shown in errors, so no credentials may stand before it.
+    if scheme != "s3" or not rest.partition("/")[0] or any(sign in rest for sign in "@?#"):
+        raise PydanticCustomError(
+            "storage_uri",
+            "neither a folder, file:///folder nor s3://bucket/prefix (credentials belong in AWS_ACCESS_KEY_ID, ...)",
+        )
+    return uri.rstrip("/")
 
 
 def _names_a_server(url: str) -> bool:

@@ -139,7 +139,7 @@ def test_a_disk_that_fails_publishes_nothing_and_says_so(tmp_path: Path) -> None
     (tmp_path / "offline").write_text("not a folder")
     history = History(LocalFiles(tmp_path / "offline"), PERSON_LABELS)
     with pytest.raises(InfrastructureError, match=r"00000000\.parquet could not be written"):
-        append(history, 0, 4, 1)
+        append(history.at(0), 0, 4, 1)
 
 
 def test_an_append_whose_answer_was_lost_may_be_tried_again(history: History) -> None:
@@ -160,6 +160,75 @@ def test_columns_that_a_version_does_not_know_are_left_out_and_those_that_a_file
     assert sorted(History(files, newer).scan()["certainty"].to_pylist(), key=str) == [0.5, None]
     assert pa.concat_tables(History(files, older).read_after("labels", 0)).schema.names == older.schema.names
     assert History(files, older).scan().num_rows == 2
+
+
+def test_another_writer_of_the_same_rows_conflicts(history: History) -> None:
+    append(history, 0, 4, 1)
+    with pytest.raises(HistoryConflict):
+        append(History(history.files, PERSON_LABELS), 0, 4, 1)
+
+
+def test_a_lost_file_is_told_and_its_rows_are_not_passed_over(history: History, tmp_path: Path) -> None:
+    for first in (0, 5, 10):
+        append(history, first, first + 4, first)
+    tmp_path.joinpath("offline/person_labels/dt=2024-05-01/labels-0-00000000000000000005.parquet").unlink()
+    read = history.read_after("labels", 0)
+    assert next(read)["source_offset"].to_pylist() == [0]
+    with pytest.raises(InfrastructureError, match=r"labels\[0\] lacks the offsets 5 to 9"):
+        list(read)
+    assert offsets_of(history.read_after("labels", 0, 9)) == [[10]]
+
+
+def test_a_file_that_a_listing_missed_is_read_by_the_next_one(tmp_path: Path) -> None:
+    """Promise: a listing is not of one moment, yet who reads in order passes over nothing."""
+    files = Hasty(tmp_path)
+    history = History(files, PERSON_LABELS)
+    for first in (0, 5, 10):
+        append(history, first, first + 4, first)
+    files.misses = "00005.parquet"
+    assert offsets_of(history.read_after("labels", 0)) == [[0], [5], [10]]
+
+
+class Hasty(LocalFiles):
+    """Misses a file in one listing."""
+
+    misses = ""
+
+    def names(self, folder: str) -> list[str]:
+        found = super().names(folder)
+        if self.misses and found and "dt=" in found[0]:
+            found = [name for name in found if not name.endswith(self.misses)]
+            self.misses = ""
+        return found
+
+
+def test_a_writer_builds_on_what_is_durable(tmp_path: Path) -> None:
+    """Promise: a file whose writer was killed before it was forced to disk is made durable before another goes on after it."""
+    files = Careful(tmp_path)
+    history = History(files, PERSON_LABELS)
+    append(history.at(0), 0, 4, 1)
+    assert (history.end("labels", 0), files.confirmed) == (4, [])
+    assert history.at(0).end("labels", 0) == 4
+    assert files.confirmed == ["person_labels/dt=2024-05-01/labels-0-00000000000000000000.parquet"]
+
+
+class Careful(LocalFiles):
+    """Remembers what it was asked to make durable."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.confirmed: list[str] = []
+
+    def confirm(self, name: str) -> None:
+        self.confirmed.append(name)
+
+
+def test_a_damaged_file_is_named(history: History, tmp_path: Path) -> None:
+    append(history, 0, 4, 1)
+    (path,) = tmp_path.rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(pa.ArrowInvalid, match=path.name):
+        history.end("labels", 0)
 
 
 def _with_a_column() -> pa.Schema:

@@ -27,6 +27,28 @@ def test_paths_below_home_are_absolute(tmp_path: Path):
     assert settings.registry_url == f"sqlite:///{tmp_path}/feast/registry.db"
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("/data/history", "/data/history"),
+        ("file:///data/my%20history", "/data/my history"),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/a/b/", "s3://bucket/a/b"),
+    ],
+)
+def test_the_history_lies_in_a_folder_or_in_a_bucket(tmp_path: Path, given: str, read: str):
+    assert Settings(home=tmp_path, offline_uri=given).offline == read
+
+
+@pytest.mark.parametrize(
+    "uri", ["gs://bucket/x", "file://data", "s3://", "s3:///x", "s3://key:opensesame@bucket/x", "s3://b/x?y"]
+)
+def test_any_other_place_is_refused_by_its_variable_and_without_showing_it(tmp_path: Path, uri: str):
+    with pytest.raises(ValidationError, match=r"(?s)offline_uri.*s3://bucket/prefix") as told:
+        Settings(home=tmp_path, offline_uri=uri)
+    assert "sesame" not in str(told.value)
+
+
 def test_secrets_are_masked(tmp_path: Path):
     settings = Settings(
         home=tmp_path,
