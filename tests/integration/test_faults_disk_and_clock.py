@@ -94,6 +94,7 @@ def test_a_full_disk_stops_the_worker_unacknowledged_and_readers_see_whole_files
     require_nothing_lost(scene, published=800)
 
 
+@pytest.mark.soak
 def test_a_worker_goes_on_by_itself_when_a_full_disk_has_room_again(small_scene: Scene, small_disk: Path) -> None:
     scene = small_scene
     (small_disk / "offline").mkdir()
