@@ -14,6 +14,12 @@ from tests.soak.tables import GUARDS_TRIED
 
 TESTED_WITHIN_S = 300
 FAILED = 1  # pytest's exit code: tests ran, and some failed
+# A failure is enough: it need not be shrunk to the smallest one, and comes the same way each time.
+PROFILE = """from hypothesis import Phase, settings
+
+settings.register_profile("mutations", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
+settings.load_profile("mutations")
+"""
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".habitus", ".hypothesis", "__pycache__", "htmlcov", ".*_cache")
 
 
@@ -22,6 +28,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project in a folder of its own, where it may be broken."""
     folder = tmp_path_factory.mktemp("mutations") / "habitus"
     shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
+    (folder / "mutation_profile.py").write_text(PROFILE)
     return folder
 
 
@@ -39,7 +46,7 @@ def run(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     """Run `tests` of the project in `folder`, up to the first failure."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HABITUS_HOME", "PYTEST_"))}
     return subprocess.run(
-        [sys.executable, "-B", "-m", "pytest", "-q", "-x", "--no-cov", "--show-capture=no", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-B", "-m", "pytest", "-q", "-x", "--no-cov", "--show-capture=no", "-p", "mutation_profile", *tests],
         cwd=folder,
         env=environment,
         capture_output=True,
