@@ -34,8 +34,10 @@ connect(settings.kafka_sasl_password.get_secret_value())
 def test_a_traceback_shows_where_it_happened_and_no_values(log_format: str, tmp_path: Path) -> None:
     """Promise: loguru would print every variable beside its line, and a password among them."""
     environ = {"HABITUS_LOG_FORMAT": log_format, "HABITUS_LOG_LEVEL": "TRACE", "HABITUS_HOME": str(tmp_path)}
-    root = Path(__file__).parents[3]
-    ended = subprocess.run([sys.executable, "-c", _CRASH], env=environ, cwd=root, capture_output=True, text=True, check=False)
+    script = tmp_path / "crash.py"  # a file: of what has no source, loguru shows no variables anyway
+    script.write_text(_CRASH)
+    path = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run([sys.executable, script], env=environ | path, capture_output=True, text=True, check=False)
     assert ended.stderr.count("ValueError: refused") >= 3
     assert "opensesame" not in ended.stdout + ended.stderr
 
