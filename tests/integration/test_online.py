@@ -150,6 +150,15 @@ def test_a_writer_at_another_epoch_is_of_the_same_project(writer: OnlineWriter) 
     assert (writer.states(["ann"]), later.states(["ann"])) == ({}, states)
 
 
+def test_a_watermark_moves_on_to_a_newer_epoch_and_never_back(writer: OnlineWriter) -> None:
+    """Promise: a rebuild states its own, and a worker of the epoch before states nothing any more."""
+    assert writer.advance_watermark(TOPIC, 2, None, 9)
+    assert writer.at(1).advance_watermark(TOPIC, 2, None, 3)
+    assert not writer.advance_watermark(TOPIC, 2, None, 10)
+    assert not writer.advance_watermark(TOPIC, 2, 9, 10)
+    assert writer.at(1).watermark(TOPIC, 2) == 3
+
+
 def test_an_older_epochs_writer_changes_nothing_any_more(writer: OnlineWriter, settings: Settings) -> None:
     rows, states = materialise([located(0, weight_kg=70)], {"ann": PersonState(epoch=1)})
     writer.at(1).apply(rows, states)

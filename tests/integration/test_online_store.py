@@ -286,6 +286,15 @@ def test_scripts_that_redis_lost_are_loaded_again(here: Place) -> None:
     assert doubles(here.read(ANY, driver(1), driver(2))) == [{"f": 2}, {"f": 2}]
 
 
+def test_each_event_loop_has_connections_of_its_own(here: Place) -> None:
+    """Promise: a store outlives an event loop, which its connections do not."""
+
+    async def client() -> Any:
+        return await here.store._get_client_async(here.config.online_store)
+
+    assert asyncio.run(client()) is not asyncio.run(client())
+
+
 def test_reading_leaves_the_list_of_names_as_it_was(here: Place) -> None:
     asked = ["f"]
     table = view("some", "f", "g")
