@@ -118,7 +118,7 @@ def test_two_owners_that_extend_the_same_end_conflict(world: World, person: Pers
         getattr(world.online, each).clear()
     with pytest.raises(HistoryConflict):
         world.deliver(sent)
-    assert len(world.publisher.published) == 1
+    assert (len(world.publisher.published), world.publisher.buried) == (1, [])
 
 
 def test_a_redelivered_record_is_published_again_but_never_counted_twice(world: World, person: Person) -> None:
