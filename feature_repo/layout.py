@@ -58,7 +58,12 @@ def decode_entity_key(key: bytes, project: str) -> str | None:
     if not key.startswith(_ENTITY_HEAD) or len(key) < length_end:
         return None
     person_end = length_end + int.from_bytes(key[head:length_end], "little")
-    return key[length_end:person_end].decode() if key[person_end:] == project.encode() else None
+    if key[person_end:] != project.encode():
+        return None
+    try:
+        return key[length_end:person_end].decode()
+    except UnicodeDecodeError:  # no client of Feast wrote that
+        return None
 
 
 def is_entity_key(data: bytes) -> bool:

@@ -41,6 +41,8 @@ def test_a_key_tells_its_person_to_its_own_project_alone(person_id: str, project
     assert layout.decode_entity_key(key, project) == person_id
     assert layout.decode_entity_key(key, other) == (person_id if other == project else None)
     assert layout.decode_entity_key(person_id.encode(), project) is None
+    torn = layout.entity_key("xx", project).replace(b"xx", b"\xff\xfe")
+    assert layout.decode_entity_key(torn, project) is None
 
 
 KEY_VALUES = st.one_of(
