@@ -2,7 +2,9 @@
 
 The record    `person` (validation) · `labels` · `wire` (bytes to fields) · `predictions` (the prediction log)
 Features      `features` (the table, every formula) · `temporal` (the fold over time) · `materialise` (records to rows)
-Their places  `schemas` · `history` (Parquet, the write-ahead log) · `connections`, `layout`, `guard`, `online` (Redis)
+History       `schemas` · `history` (Parquet, the write-ahead log) · `epochs` (its ledger) · `files`, `object_files` (its place)
+              `latest` (which of several rows counts) · `fingerprint` (which code made a row)
+Online        `connections`, `layout`, `guard`, `online` (Redis)
 Feast         `feature_store.yaml` · `definitions` · `views` · `store` · `registry_url`
 Feast's Redis `url_store` (its address) · `guarded_store` (its writes and reads) · `online_store` (our view)
 For models    `model_input` · `gate` · `slices` · `scores` · `reference`

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 from feature_repo.files import LocalFiles, open_files
 from runtime.clock import FixedClock, SystemClock
 from runtime.errors import InfrastructureError
+
+CONTENT = bytes(range(256)) * 4_000
+FILES = 40
 
 
 class BadDisk(LocalFiles):
@@ -102,6 +107,24 @@ def test_drafts_of_killed_writers_are_removed_by_who_writes_next_and_those_of_li
     assert [path.name for path in drafts(tmp_path)] == [".young.tmp"]
     later = LocalFiles(tmp_path, FixedClock(SystemClock().now() + timedelta(hours=2)))
     assert (later.remove_abandoned_drafts("a"), drafts(tmp_path), files.names("a")) == (1, [], ["a/dt=1/b"])
+
+
+def test_who_reads_beside_a_writer_sees_whole_files_only(tmp_path: Path) -> None:
+    """Promise: a file is there with its last byte or not at all, whatever moment it is looked for."""
+
+    def read_each_as_soon_as_it_is_there() -> list[bytes]:
+        files, found = LocalFiles(tmp_path), []
+        while len(found) < FILES:
+            with suppress(FileNotFoundError):
+                found.append(files.read(f"a/{len(found)}"))
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_each_as_soon_as_it_is_there) for _ in range(2)]
+        writer = LocalFiles(tmp_path)
+        for number in range(FILES):
+            writer.create(f"a/{number}", CONTENT)
+        assert all(each.result(timeout=30) == [CONTENT] * FILES for each in readers)
 
 
 def test_a_folder_that_was_deleted_meanwhile_is_made_again_at_the_next_try(disk: BadDisk) -> None:
