@@ -13,8 +13,8 @@ from feature_repo.files import LocalFiles, open_files
 from runtime.clock import FixedClock, SystemClock
 from runtime.errors import InfrastructureError
 
-CONTENT = bytes(range(256)) * 4_000
-FILES = 40
+CONTENT = bytes(range(256)) * 32_000
+FILES = 15
 
 
 class BadDisk(LocalFiles):
