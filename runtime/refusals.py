@@ -33,6 +33,7 @@ _ALL_OF_KAFKA = (
     f"see that its port speaks what HABITUS_KAFKA_SECURITY_PROTOCOL says, and that {_CREDENTIALS}"
     " or HABITUS_KAFKA_SSL_CERTFILE are right"
 )
+_TRY_TLS = "if it speaks TLS, use rediss:// in HABITUS_REDIS_URL"
 _SPEAKS_TLS = "it speaks TLS and we do not"
 _NO_TLS = "it seems to speak no TLS"
 _OTHER_NAME = "its certificate is for another name"
@@ -69,7 +70,8 @@ _REDIS = (
     _Sign("not valid for", _OTHER_NAME, "name it in HABITUS_REDIS_URL as its certificate does"),
     _Sign("CERTIFICATE_VERIFY_FAILED", _UNTRUSTED, "append ?ssl_ca_certs=/path/ca.pem of its authority to HABITUS_REDIS_URL"),
     _Sign("WRONG_VERSION_NUMBER", _NO_TLS, "see that HABITUS_REDIS_URL names its TLS port, or use redis://"),
-    _Sign("closed by server", "it hung up", "if it speaks TLS, use rediss:// in HABITUS_REDIS_URL", waiting_is_vain=False),
+    _Sign("closed by server", "it hung up", _TRY_TLS, waiting_is_vain=False),
+    _Sign("reset by peer", "it hung up", _TRY_TLS, waiting_is_vain=False),
 )
 
 
