@@ -365,6 +365,14 @@ EPOCH_GUARDS = (
 )
 DELIVERY_GUARDS = (
     Guard(
+        "a failing handler ends the process",
+        "Faust acknowledging what failed and going on",
+        "streams/app.py",
+        "concurrency=1, supervisor_strategy=CrashingSupervisor)",
+        "concurrency=1)",
+        (f"{UNIT}test_app.py::test_every_topic_that_is_read_has_one_agent_that_ends_the_process_when_it_fails",),
+    ),
+    Guard(
         "acknowledged after it was handled",
         "a kill losing what was acknowledged too early",
         "streams/app.py",
