@@ -29,8 +29,9 @@ $(STAMP): requirements.lock pyproject.toml deploy/pip.lock
 demo: setup  ## The whole story on a real stack; exits 0 only if every verification held
 	$(BIN)/habitus demo
 
+# Two processes, each with servers of its own: half the time of integration tests is waiting.
 test: setup  ## All tests, real Kafka, Redis and MLflow included, with coverage (HTML in htmlcov/)
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-report=html
 
 soak: setup  ## The long tests: minutes of kills under load, every guard taken away once
 	$(BIN)/python -m pytest --no-cov -m soak --timeout 3600

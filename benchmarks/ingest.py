@@ -17,9 +17,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from feature_repo.layout import VIEW
 from feature_repo.materialise import Located, materialise
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online.layout import VIEW
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.person import parse_record, resolve_time
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.temporal import PersonState

@@ -2,11 +2,10 @@
 
 The record    `person` (validation) · `labels` · `wire` (bytes to fields) · `predictions` (the prediction log)
 Features      `features` (the table, every formula) · `temporal` (the fold over time) · `materialise` (records to rows)
-History       `schemas` · `history` (Parquet, the write-ahead log) · `epochs` (its ledger) · `files`, `object_files` (its place)
-              `latest` (which of several rows counts) · `fingerprint` (which code made a row)
-Online        `connections`, `layout`, `guard`, `online` (Redis)
+              `fingerprint` (which code made a row)
+History       `schemas` · `offline/` (files in a folder or bucket, the write-ahead log, its epochs) · `latest` (which row counts)
+Online        `online/` (Redis: layout, guard, rows, Feast's way in) · `online_store` (the store that Feast opens)
 Feast         `feature_store.yaml` · `definitions` · `views` · `store` · `registry_url`
-Feast's Redis `url_store` (its address) · `guarded_store` (its writes and reads) · `online_store` (our view)
 For models    `model_input` · `gate` · `slices` · `scores` · `reference`
 
 This folder is also the Feast repository: `feast -c feature_repo feature-views list`. Feast executes `definitions.py`

@@ -10,8 +10,8 @@ from typing import Literal
 from feast import FeatureView, RepoConfig
 from pydantic import Field, SecretStr
 
-from feature_repo import layout
-from feature_repo.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
+from feature_repo.online import layout
+from feature_repo.online.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
 from runtime.settings import Settings
 
 _EPOCH = re.compile(r"/epoch=(\d+)/")  # in the path of a history's files, as `history.epoch_folder` makes it
@@ -24,7 +24,7 @@ def _configured() -> SecretStr:
 class PersonRedisOnlineStoreConfig(GuardedRedisOnlineStoreConfig):
     """As the guarded store's; an absent `connection_string` is `HABITUS_REDIS_URL`."""
 
-    type: Literal["feature_repo.online_store.PersonRedisOnlineStore"] = "feature_repo.online_store.PersonRedisOnlineStore"  # type: ignore[assignment]
+    type: Literal["feature_repo.online_store.PersonRedisOnlineStore"] = "feature_repo.online_store.PersonRedisOnlineStore"
     connection_string: SecretStr = Field(default_factory=_configured)
 
 

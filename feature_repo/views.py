@@ -10,11 +10,11 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import ParquetFormat
 from feast.types import Bool, Float64, Int64, String
 
-from feature_repo.epochs import Epochs
 from feature_repo.features import FEATURES
-from feature_repo.files import open_files
-from feature_repo.history import epoch_folder
-from feature_repo.layout import JOIN_KEY, VIEW
+from feature_repo.offline.epochs import Epochs
+from feature_repo.offline.files import open_files
+from feature_repo.offline.history import epoch_folder
+from feature_repo.online.layout import JOIN_KEY, VIEW
 from runtime.settings import Settings
 
 FEATURE_SERVICE = "obesity_level_v1"

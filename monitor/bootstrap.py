@@ -13,7 +13,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from loguru import logger
 
-from feature_repo.files import open_files
+from feature_repo.offline.files import open_files
 from monitor.adapters.alerts import AlertTopic
 from monitor.adapters.champions import Champions, ModelEvents
 from monitor.adapters.features import FeatureFeed

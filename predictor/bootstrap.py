@@ -12,8 +12,8 @@ from redis import asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from feature_repo.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, AsyncClient, names_a_cluster, open_async_client
-from feature_repo.online import OnlineReader
+from feature_repo.online.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, AsyncClient, names_a_cluster, open_async_client
+from feature_repo.online.rows import OnlineReader
 from predictor.adapters.grpc_server import GrpcServer, PredictorService
 from predictor.adapters.health import watch
 from predictor.adapters.kafka_log import prediction_log

@@ -27,10 +27,10 @@ from runtime.topics import Topics
 from streams.handlers import Applied, handle_labels, handle_predictions, handle_records, recover
 from streams.messages import Message, Shard
 from streams.metrics import Metrics
-from streams.progress import Progress
 from streams.settings import StreamsSettings
 from streams.shards import Shards
 from streams.shelf import HistoryLike, Shelf
+from streams.supervision.progress import Progress
 
 GROUP = "streams"  # after the prefix of the topics
 Handler = Callable[[Iterable[Message], Shelf, Shards], Applied]

@@ -17,10 +17,10 @@ from datetime import datetime
 
 from loguru import logger
 
-from feature_repo.epochs import Plan
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.fingerprint import code_fingerprint
-from feature_repo.history import OffsetRange
+from feature_repo.offline.epochs import Plan
+from feature_repo.offline.history import OffsetRange
 from feature_repo.temporal import STATE_VERSION, PersonState
 from runtime.errors import HabitusError, HistoryConflict
 from streams.handlers import send_labels, send_letters

@@ -15,8 +15,8 @@ from typing import NoReturn
 import faust
 from loguru import logger
 
-from feature_repo.history import open_history
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.offline.history import open_history
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS
 from runtime.clock import SystemClock
 from runtime.errors import HabitusError
@@ -29,14 +29,14 @@ from streams.adapters.group import ConsumerGroup
 from streams.adapters.kafka import KafkaLog, KafkaPublisher
 from streams.adapters.redis import refuse_evicting_servers
 from streams.app import GROUP, Flow, Supervision, make_app
-from streams.crash_loops import Life, got_somewhere
 from streams.messages import Shard
 from streams.metrics import Counted, Metrics
 from streams.persistence import Attempt, Persistence
-from streams.progress import Progress, Watched
 from streams.settings import StreamsSettings
 from streams.shelf import Shelf
-from streams.watchdog import Stall, Standing, Watchdog, watch
+from streams.supervision.crash_loops import Life, got_somewhere
+from streams.supervision.progress import Progress, Watched
+from streams.supervision.watchdog import Stall, Standing, Watchdog, watch
 
 STOP_WITHIN_S = 4.5
 CRASHED = 1

@@ -22,14 +22,14 @@ from typing import TypeVar
 import pyarrow as pa
 from loguru import logger
 
-from feature_repo.history import OffsetRange
 from feature_repo.labels import PersonLabel
 from feature_repo.materialise import event_time
+from feature_repo.offline.history import OffsetRange
 from feature_repo.predictions import PredictionLogEntry
 from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row
 from runtime.errors import EpochSuperseded
-from streams.dead_letters import Rejected, dead_letter
+from streams.letters.dead_letters import Rejected, dead_letter
 from streams.materialisation import materialise_messages
 from streams.messages import Batch, Message, Shard, by_shard
 from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from feature_repo.materialise import materialise
 from feature_repo.temporal import PersonState
-from streams.dead_letters import Rejected
+from streams.letters.dead_letters import Rejected
 from streams.messages import Message
 from streams.poison import without_poison
 from streams.validation import Accepted, SeenRecord, read_record, sort_out

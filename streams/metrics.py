@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streams.dead_letters import DeadLetter
 from streams.handlers import Applied
+from streams.letters.dead_letters import DeadLetter
 from streams.messages import Message, Shard
 from streams.persistence import Attempt
 from streams.shelf import Outgoing, Publisher
-from streams.watchdog import Standing
+from streams.supervision.watchdog import Standing
 
 MS_PER_S = 1000
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)

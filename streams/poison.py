@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from streams.dead_letters import Rejected
+from streams.letters.dead_letters import Rejected
 from streams.validation import NOT_THE_RECORD, Accepted, poison
 
 C = TypeVar("C")

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from feature_repo.epochs import Plan
-from feature_repo.history import OffsetRange
+from feature_repo.offline.epochs import Plan
+from feature_repo.offline.history import OffsetRange
 from feature_repo.schemas import Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import Clock
-from streams.dead_letters import DeadLetter
+from streams.letters.dead_letters import DeadLetter
 from streams.messages import Message, Shard
 from streams.persistence import Persistence
 
@@ -30,7 +30,7 @@ class Outgoing:
 
 
 class EpochsLike(Protocol):
-    """The ledger of a dataset's epochs: see `feature_repo.epochs.Epochs`."""
+    """The ledger of a dataset's epochs: see `feature_repo.offline.epochs.Epochs`."""
 
     def written(self) -> int:
         """The epoch that workers extend."""
@@ -66,7 +66,7 @@ class EpochsLike(Protocol):
 
 
 class HistoryLike(Protocol):
-    """The append-only record of one dataset: see `feature_repo.history.History`."""
+    """The append-only record of one dataset: see `feature_repo.offline.history.History`."""
 
     @property
     def dataset(self) -> Dataset:
@@ -96,7 +96,7 @@ class HistoryLike(Protocol):
 
 
 class OnlineLike(Protocol):
-    """The online store: see `feature_repo.online.OnlineWriter`. Every method raises `Unavailable`."""
+    """The online store: see `feature_repo.online.rows.OnlineWriter`. Every method raises `Unavailable`."""
 
     def at(self, epoch: int) -> "OnlineLike":
         """The store as a writer of `epoch` sees it."""

@@ -16,7 +16,7 @@ from feature_repo.predictions import PredictionLogEntry, parse_prediction
 from feature_repo.wire import PROTOBUF, UNDECODABLE, decode_value
 from runtime.errors import HabitusError, RecordRejected, Violation
 from runtime.kafka import partition_for
-from streams.dead_letters import Rejected
+from streams.letters.dead_letters import Rejected
 from streams.messages import EARLIEST_TIME, LATEST_TIME, Message
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from feature_repo.history import History, open_history
-from feature_repo.online import OnlineWriter, connect, connect_async
+from feature_repo.offline.history import History, open_history
+from feature_repo.online.rows import OnlineWriter, connect, connect_async
 from feature_repo.schemas import PERSON_FEATURES
 from runtime.clock import Clock, SystemClock
 from runtime.errors import EpochSuperseded

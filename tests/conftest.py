@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import prometheus_client  # noqa: F401  before Feast, which switches it to its multi-process mode when it is imported first
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from habitus.stack.home import Home
 from habitus.stack.lifecycle import Stack
@@ -25,6 +28,11 @@ SettingsFor = Callable[..., Settings]
 
 _KEPT = {"HABITUS_CACHE", "HABITUS_DATA", "HABITUS_TEST_CONTAINERS"}
 _FOLDER_MARKS = {"integration": "integration", "e2e": "e2e"}
+
+
+# On a busy machine nothing about the time of an example says anything about the code.
+hypothesis_settings.register_profile("habitus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("habitus")
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ from redis.connection import parse_url
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.materialise import Located
-from feature_repo.online import OnlineReader, OnlineRow, connect_async
+from feature_repo.online.rows import OnlineReader, OnlineRow, connect_async
 from feature_repo.person import PersonRecord
 from runtime.settings import Settings
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feature_repo.history import open_history
+from feature_repo.offline.history import open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, Dataset
 from runtime.kafka import consumer, ensure_topics, lag, producer
 from runtime.topics import Topics

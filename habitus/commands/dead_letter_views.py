@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from streams.dead_letters import DeadLetterRead
-    from streams.letter_selection import Count
-    from streams.replay import Outcome, Summary
+    from streams.letters.dead_letters import DeadLetterRead
+    from streams.letters.replay import Outcome, Summary
+    from streams.letters.selection import Count
 
 _SHOWN_CHARACTERS = 160  # of a reason or a value, in a table
 _SHOWN_KINDS = 8
@@ -65,7 +65,7 @@ def as_object(letter: "DeadLetterRead") -> dict[str, Any]:
 
 def _text(data: bytes | None) -> str | None:
     """Bytes as text; what is no UTF-8 as `base64:...`."""
-    from streams.corrections import BASE64
+    from streams.letters.corrections import BASE64
 
     try:
         return None if data is None else data.decode()

@@ -19,10 +19,10 @@ from habitus.commands.replay import duration, moment, progress_bar
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
-    from streams.corrections import Edit, Given
-    from streams.dead_letters import DeadLetterRead
-    from streams.letter_selection import Selection
-    from streams.replay import Rules
+    from streams.letters.corrections import Edit, Given
+    from streams.letters.dead_letters import DeadLetterRead
+    from streams.letters.replay import Rules
+    from streams.letters.selection import Selection
 
 _EXAMPLE_LS = "Example: `habitus dlq ls --class invalid_record --field weight_kg --since 2h`"
 _EXAMPLE_SHOW = "Example: `habitus dlq show 7`, or `habitus dlq show --field weight_kg --json > letters.jsonl` to edit them"
@@ -72,7 +72,7 @@ def ls(  # noqa: PLR0917  typer makes options of them
 
     `tries` is how often the record was sent: more than once if it was replayed and rejected again.
     """
-    from streams.letter_selection import Copies, Count, distinct
+    from streams.letters.selection import Copies, Count, distinct
 
     chosen = _selection(None, error_class, reason, field, since, until)
     copies, count, newest = Copies(), Count(), deque["DeadLetterRead"](maxlen=limit)
@@ -151,7 +151,7 @@ def replay_letters(  # noqa: PLR0917  typer makes options of them
     """
     from runtime.clock import SystemClock
     from streams.adapters.dead_letters import SourceTopic
-    from streams.replay import Orders, Replay
+    from streams.letters.replay import Orders, Replay
 
     name, rules = _place(topic)
     values = _values(given, name)
@@ -204,7 +204,7 @@ def _settings() -> "Settings":
 def _place(topic: Source) -> tuple[str, "Rules"]:
     """The topic's name here, and its rules."""
     from runtime.topics import Topics
-    from streams.replay import LABELS, PREDICTIONS, RECORDS
+    from streams.letters.replay import LABELS, PREDICTIONS, RECORDS
 
     topics = Topics(_settings())
     places = {
@@ -224,7 +224,7 @@ def _selection(  # noqa: PLR0917  as the options come
     since: str | None,
     until: str | None,
 ) -> "Selection":
-    from streams.letter_selection import Selection
+    from streams.letters.selection import Selection
 
     named = frozenset(numbers) if numbers else None
     return Selection(error_class, reason, field, _time(since), _time(until), named)
@@ -247,7 +247,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _edit(assign: list[str], drop: list[str], rename: list[str]) -> "Edit":
-    from streams.corrections import Edit, parse_assigned, parse_renamed
+    from streams.letters.corrections import Edit, parse_assigned, parse_renamed
 
     try:
         return Edit(tuple(map(parse_renamed, rename)), tuple(drop), tuple(map(parse_assigned, assign)))
@@ -256,7 +256,7 @@ def _edit(assign: list[str], drop: list[str], rename: list[str]) -> "Edit":
 
 
 def _values(file: Path | None, topic: str) -> dict[int, "Given"]:
-    from streams.corrections import parse_given
+    from streams.letters.corrections import parse_given
 
     if file is None:
         return {}
@@ -288,8 +288,8 @@ def _require_letters(read: Iterator["DeadLetterRead"], numbers: list[int], topic
 
 def _whole(read: _Letters, chosen: "Selection") -> Iterator[dict[str, Any]]:
     """The chosen letters as objects; two passes, because a copy may come long after its letter."""
-    from streams.corrections import protobuf_fields
-    from streams.letter_selection import Copies, distinct
+    from streams.letters.corrections import protobuf_fields
+    from streams.letters.selection import Copies, distinct
 
     copies = Copies()
     for each in read():

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from feature_repo.files import open_files
+from feature_repo.offline.files import open_files
 from habitus.data.columns import PERSON
 from habitus.demo.modelling import ask
 from habitus.demo.stage import Stage

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from feature_repo.history import History, open_history
+from feature_repo.offline.history import History, open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from habitus.data.messages import ReplayOptions
 from habitus.data.replay import ReplaySummary, replay

@@ -193,7 +193,7 @@ def _enter_kafka(configured: Settings) -> str:
 
 
 def _enter_redis(configured: Settings) -> str:
-    from feature_repo.online import OnlineWriter, connect
+    from feature_repo.online.rows import OnlineWriter, connect
 
     client = connect(configured)
     try:

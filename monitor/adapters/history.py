@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pandas as pd
 
-from feature_repo.files import Files
-from feature_repo.history import History
 from feature_repo.latest import IDENTITY, counted_labels, counted_predictions, counted_rows
+from feature_repo.offline.files import Files
+from feature_repo.offline.history import History
 from feature_repo.person import ATTRIBUTES
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from monitor.rows import FeatureRow

@@ -14,7 +14,7 @@ from runtime.errors import Unavailable
 from runtime.kafka import consumer, producer
 from runtime.settings import Settings
 from runtime.topics import dead_letter_name
-from streams.dead_letters import DeadLetterRead, Origin
+from streams.letters.dead_letters import DeadLetterRead, Origin
 from streams.messages import Message
 
 ACKNOWLEDGED_WITHIN_S = 30.0

@@ -11,7 +11,7 @@ from runtime.kafka import admin, consumer
 from runtime.settings import Settings
 from streams.adapters.kafka import KafkaLog
 from streams.messages import Shard
-from streams.watchdog import Standing
+from streams.supervision.watchdog import Standing
 
 
 class ConsumerGroup:

@@ -11,7 +11,7 @@ from runtime.errors import Unavailable
 from runtime.kafka import admin, consumer, producer
 from runtime.settings import Settings
 from runtime.topics import Topic, Topics, dead_letter_name
-from streams.dead_letters import DeadLetter
+from streams.letters.dead_letters import DeadLetter
 from streams.messages import Message, Shard
 from streams.shelf import Outgoing
 

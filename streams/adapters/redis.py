@@ -9,7 +9,7 @@ from typing import Any
 from redis import RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from feature_repo.connections import Client
+from feature_repo.online.connections import Client
 
 SAFE_POLICY = "noeviction"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
-from feature_repo import layout
-from feature_repo.connections import AsyncClient
 from feature_repo.features import FEATURE_NAMES
-from feature_repo.online import OnlineReader, OnlineWriter
+from feature_repo.online import layout
+from feature_repo.online.connections import AsyncClient
+from feature_repo.online.rows import OnlineReader, OnlineWriter
 from runtime.errors import UnknownStateVersion
 from runtime.refusals import redis_failure
 from streams.messages import Shard

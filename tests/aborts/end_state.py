@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 from redis import Redis
 
-from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
-from feature_repo.history import open_history
 from feature_repo.labels import parse_label
 from feature_repo.materialise import event_time
-from feature_repo.online import OnlineReader, OnlineWriter, connect, connect_async
+from feature_repo.offline.history import open_history
+from feature_repo.online import layout
+from feature_repo.online.rows import OnlineReader, OnlineWriter, connect, connect_async
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.temporal import PersonState, to_us
 from feature_repo.wire import encode_row

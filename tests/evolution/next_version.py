@@ -27,7 +27,7 @@ def become_the_next_version() -> None:
 
 def print_rows() -> None:
     """What a reader of this version sees in the history, as JSON."""
-    from feature_repo.history import open_history  # noqa: PLC0415  only after the table has changed
+    from feature_repo.offline.history import open_history  # noqa: PLC0415  only after the table has changed
     from feature_repo.schemas import PERSON_FEATURES  # noqa: PLC0415
     from runtime.settings import Settings  # noqa: PLC0415
 

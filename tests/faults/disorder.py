@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from feature_repo.online import OnlineReader, connect_async
+from feature_repo.online.rows import OnlineReader, connect_async
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from runtime.kafka import producer
 from streams.adapters.dead_letters import read_dead_letters

@@ -24,7 +24,7 @@ from runtime.errors import HabitusError, RecordRejected, Violation
 from runtime.kafka import consumer, partition_for, producer
 from streams.adapters.dead_letters import SourceTopic, read_dead_letters
 from streams.adapters.kafka import KafkaPublisher
-from streams.dead_letters import Origin, Rejected, dead_letter
+from streams.letters.dead_letters import Origin, Rejected, dead_letter
 from streams.messages import Headers, Message, Shard
 from tests.scene import BASE_MS, ROOT, STARTS_WITHIN_S, Scene, person, require_nothing_lost
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from feature_repo import layout
+from feature_repo.online import layout
 from tests.evolution.next_version import NEW
 from tests.scene import ROOT, Scene, send_people, wait_until
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pytest
 
-from feature_repo.files import Files, open_files
-from feature_repo.history import History, OffsetRange
+from feature_repo.offline.files import Files, open_files
+from feature_repo.offline.history import History, OffsetRange
 from feature_repo.schemas import PERSON_LABELS
 from feature_repo.views import define
 from monitor.adapters.history import OfflineHistory

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.epochs import Plan
-from feature_repo.files import Files, open_files
-from feature_repo.history import History, OffsetRange
+from feature_repo.offline.epochs import Plan
+from feature_repo.offline.files import Files, open_files
+from feature_repo.offline.history import History, OffsetRange
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from runtime.errors import HistoryConflict, Unavailable
 from runtime.kafka import ensure_topics

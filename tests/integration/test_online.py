@@ -10,10 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from feature_repo import layout
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.materialise import materialise
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online import layout
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.temporal import STATE_VERSION, PersonState
 from feature_repo.views import VIEW, define
 from runtime.clock import FixedClock

@@ -9,7 +9,7 @@ from feast import FeatureStore
 from redis import Redis, RedisCluster
 
 from feature_repo.materialise import materialise
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.temporal import PersonState
 from feature_repo.views import VIEW

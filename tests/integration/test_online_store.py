@@ -31,9 +31,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from feature_repo import guard, layout
-from feature_repo.guarded_store import FeastRow, GuardedRedisOnlineStore, ReadRow
-from feature_repo.online import connect
+from feature_repo.online import guard, layout
+from feature_repo.online.guarded_store import FeastRow, GuardedRedisOnlineStore, ReadRow
+from feature_repo.online.rows import connect
 from runtime.clock import FixedClock
 from runtime.settings import Settings
 from tests.online import NOON, feast_config, stock_feast
@@ -41,7 +41,7 @@ from tests.online import NOON, feast_config, stock_feast
 T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
-GUARDED = "feature_repo.guarded_store.GuardedRedisOnlineStore"
+GUARDED = "feature_repo.online.guarded_store.GuardedRedisOnlineStore"
 few = hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)

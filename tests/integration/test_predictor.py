@@ -27,7 +27,7 @@ from feature_repo.features import BY_NAME, FEATURE_NAMES
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import Located, inline_row, materialise
 from feature_repo.model_input import as_model_input
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.person import parse_record, resolve_time
 from feature_repo.predictions import PredictionLogEntry, parse_prediction
 from feature_repo.wire import decode_value

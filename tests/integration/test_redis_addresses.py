@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as NoConnection
 
-from feature_repo.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
 from feature_repo.materialise import materialise
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online.guarded_store import GuardedRedisOnlineStore, GuardedRedisOnlineStoreConfig
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import VIEW
 from runtime.errors import AccessRefused
@@ -105,7 +105,7 @@ def test_in_feasts_form_too_a_password_of_digits_is_text(settings_for: Callable[
 
 
 def of_feast(settings: Settings, folder: Path, address: str) -> RepoConfig:
-    described = {"type": "feature_repo.guarded_store.GuardedRedisOnlineStore", "connection_string": address}
+    described = {"type": "feature_repo.online.guarded_store.GuardedRedisOnlineStore", "connection_string": address}
     return feast_config(settings, folder, described)
 
 

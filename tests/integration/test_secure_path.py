@@ -11,7 +11,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from feature_repo.online import OnlineReader, OnlineWriter, connect, connect_async
+from feature_repo.online.rows import OnlineReader, OnlineWriter, connect, connect_async
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE
 from habitus.cli import app

@@ -138,10 +138,11 @@ def test_up_works_after_supervisord_was_killed(habitus: CommandLine) -> None:
 
 
 def test_up_works_after_everything_was_killed(habitus: CommandLine) -> None:
+    """Promise: a socket that a killed supervisord left, in the home or beside it where that is too deep, is no hindrance."""
     habitus.run("up", "--only", "redis")
     kill(list(habitus.processes()))
     eventually(lambda: not habitus.processes())
-    assert (habitus.home / "run" / "supervisor.sock").exists()
+    assert (habitus.home / (habitus.home / "run" / "socket").read_text()).exists()
     habitus.run("up", "--only", "redis")
     assert habitus.services()["redis"].state == "running"
 

@@ -20,10 +20,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from feature_repo import layout
-from feature_repo.history import OffsetRange, epoch_folder, open_history
 from feature_repo.materialise import materialise
-from feature_repo.online import OnlineRow, OnlineWriter, connect
+from feature_repo.offline.history import OffsetRange, epoch_folder, open_history
+from feature_repo.online import layout
+from feature_repo.online.rows import OnlineRow, OnlineWriter, connect
 from feature_repo.online_store import PersonRedisOnlineStore
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.store import apply_definitions, open_store

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from feature_repo.history import open_history
+from feature_repo.offline.history import open_history
 from feature_repo.schemas import PERSON_LABELS, PREDICTIONS
 from runtime.kafka import lag, partition_for, producer
 from streams.adapters.dead_letters import read_dead_letters

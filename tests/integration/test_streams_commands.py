@@ -12,7 +12,7 @@ from runtime.errors import RecordRejected, Unavailable, Violation
 from runtime.kafka import ensure_topics, producer
 from runtime.topics import Topics
 from streams.adapters.kafka import KafkaLog, KafkaPublisher
-from streams.dead_letters import Rejected, dead_letter
+from streams.letters.dead_letters import Rejected, dead_letter
 from streams.messages import Message, Shard
 from streams.settings import StreamsSettings
 
@@ -75,15 +75,18 @@ def test_verify_of_an_empty_system_holds(environment: dict[str, str]) -> None:
     assert json.loads(done.stdout).items() >= {"checked": 0, "mismatched": 0, "missing": 0, "extra": 0}.items()
 
 
-def test_the_log_tells_what_lies_at_or_above_an_offset(settings: StreamsSettings) -> None:
+def test_the_log_is_read_between_two_offsets(settings: StreamsSettings) -> None:
     topic = Topics(settings).records.name
     log = KafkaLog(settings)
     with producer(settings) as sender:
         for _ in range(3):
             sender.send(topic, value=b"?", partition=1)
         sender.flush()
-    assert [log.next_offset(Shard(topic, 1), offset) for offset in (0, 2, 3)] == [0, 2, None]
-    assert log.next_offset(Shard(topic, 0), 0) is None
+    found = [message.offset for part in log.read(Shard(topic, 1), 1, 3) for message in part]
+    assert (found, list(log.read(Shard(topic, 0), 0, 0))) == ([1, 2], [])
+    assert log.log_id(topic) == log.log_id(topic) != log.log_id(Topics(settings).labels.name)
     assert log.partitions(topic) == 2
     with pytest.raises(Unavailable, match="is not there yet"):
         log.partitions(f"{topic}.other")
+    with pytest.raises(Unavailable, match="is not there yet"):
+        log.log_id(f"{topic}.other")

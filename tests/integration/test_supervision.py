@@ -13,14 +13,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from redis import Redis
 
-from feature_repo.online import OnlineWriter, connect
+from feature_repo.online.rows import OnlineWriter, connect
 from runtime.errors import Unavailable
 from runtime.kafka import lag, partition_for
 from streams.adapters.group import ConsumerGroup
 from streams.adapters.kafka import KafkaLog
 from streams.adapters.redis import refuse_evicting_servers
 from streams.messages import Shard
-from streams.watchdog import Standing
+from streams.supervision.watchdog import Standing
 from tests.batches import CODECS, compressed, packed
 from tests.scene import BASE_MS, STARTS_WITHIN_S, STOPS_WITHIN_S, Scene, person, require_nothing_lost, send_people, wait_until
 

@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feature_repo.files import LocalFiles
 from feature_repo.gate import is_gate
-from feature_repo.history import History, OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History, OffsetRange, open_history
 from feature_repo.person import parse_record
 from feature_repo.reference import OUT_OF_FOLD, ROWS, Reference
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS

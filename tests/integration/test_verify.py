@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner
 
-from feature_repo import layout
+from feature_repo.online import layout
 from feature_repo.temporal import PersonState
 from habitus.cli import app
 from runtime.kafka import partition_for, producer

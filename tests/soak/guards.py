@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 NOTHING = ""
 HANDLERS, RECOVERY, SHARDS = "streams/handlers.py", "streams/recovery.py", "streams/shards.py"
 FILES, HISTORY, GUARD, ONLINE = (
-    "feature_repo/files.py",
-    "feature_repo/history.py",
-    "feature_repo/guard.py",
-    "feature_repo/online.py",
+    "feature_repo/offline/files.py",
+    "feature_repo/offline/history.py",
+    "feature_repo/online/guard.py",
+    "feature_repo/online/rows.py",
 )
 UNIT = "tests/unit/streams/"
 MACHINE = f"{UNIT}test_state_machine.py"
@@ -87,7 +87,7 @@ HISTORY_GUARDS = (
     Guard(
         "a name is taken once on object storage too",
         "an owner overwriting what another wrote",
-        "feature_repo/object_files.py",
+        "feature_repo/offline/object_files.py",
         'mode="create"',
         'mode="overwrite"',
         ("tests/integration/test_object_history.py::test_a_name_is_taken_once_and_its_first_content_stays",),
@@ -439,7 +439,7 @@ DELIVERY_GUARDS = (
     Guard(
         "watchdog",
         "a worker that hangs for ever",
-        "streams/watchdog.py",
+        "streams/supervision/watchdog.py",
         "            if idle_s > self._limit_s and self._is_waiting(shard, now):\n",
         "            if False:\n",
         (f"{UNIT}test_watchdog.py",),
@@ -447,7 +447,7 @@ DELIVERY_GUARDS = (
     Guard(
         "pause after crashes",
         "a crash loop that burns the machine",
-        "streams/crash_loops.py",
+        "streams/supervision/crash_loops.py",
         "        return min(FIRST_PAUSE_S * GROWTH ** min(self.failures - 1, 32), longest_s)\n",
         "        return 0.0\n",
         (f"{UNIT}test_crash_loops.py",),
@@ -455,7 +455,7 @@ DELIVERY_GUARDS = (
     Guard(
         "a dead letter is replayed once",
         "a replay that was cut off sending its beginning twice",
-        "streams/replay.py",
+        "streams/letters/replay.py",
         "        if letter.origin.next in before:\n",
         "        if False:\n",
         (f"{UNIT}test_replay.py",),

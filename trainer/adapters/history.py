@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.history import open_history
 from feature_repo.latest import IDENTITY, counted_rows
+from feature_repo.offline.history import open_history
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE

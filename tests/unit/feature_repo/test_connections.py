@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 from redis import asyncio as redis_asyncio
 
-from feature_repo.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, names_a_cluster, open_async_client, open_client
+from feature_repo.online.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, names_a_cluster, open_async_client, open_client
 
 
 @pytest.mark.parametrize(

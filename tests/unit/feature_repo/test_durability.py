@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.files import LocalFiles
+from feature_repo.offline.files import LocalFiles
 
 Calls = list[tuple[str, str]]
 

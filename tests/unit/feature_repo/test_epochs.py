@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.epochs import Epochs, Plan
-from feature_repo.files import LocalFiles
+from feature_repo.offline.epochs import Epochs, Plan
+from feature_repo.offline.files import LocalFiles
 from runtime.errors import HistoryConflict
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

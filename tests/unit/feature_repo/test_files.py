@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.files import LocalFiles, open_files
+from feature_repo.offline.files import LocalFiles, open_files
 from runtime.clock import FixedClock, SystemClock
 from runtime.errors import InfrastructureError
 

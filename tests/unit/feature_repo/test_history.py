@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.files import LocalFiles
-from feature_repo.history import History, OffsetRange
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History, OffsetRange
 from feature_repo.schemas import PERSON_LABELS, Dataset
 from runtime.errors import HistoryConflict, InfrastructureError
 

@@ -14,8 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo import layout
 from feature_repo.features import FEATURES
+from feature_repo.online import layout
 
 PERSON_IDS = st.text("abcXYZ019_.:-", min_size=1, max_size=64)
 VALUES = {

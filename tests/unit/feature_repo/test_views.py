@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from feature_repo.history import OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
+from feature_repo.offline.history import OffsetRange, open_history
 from feature_repo.person import PersonRecord
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.store import apply_definitions, open_store

@@ -14,10 +14,10 @@ from habitus.cli import app
 from habitus.commands.dead_letter_views import Told, card, listing, tell_kinds, tell_outcome
 from habitus.commands.dlq import _time
 from runtime.errors import RecordRejected, Violation
-from streams.dead_letters import DeadLetterRead, Rejected, dead_letter
-from streams.letter_selection import Count
+from streams.letters.dead_letters import DeadLetterRead, Rejected, dead_letter
+from streams.letters.replay import Outcome, Summary
+from streams.letters.selection import Count
 from streams.messages import Message, Shard
-from streams.replay import Outcome, Summary
 
 NOWHERE = {"HABITUS_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
 

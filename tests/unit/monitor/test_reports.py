@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feature_repo.files import LocalFiles
-from feature_repo.history import History, OffsetRange
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import Located, materialise
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History, OffsetRange
 from feature_repo.person import ATTRIBUTES, PersonRecord
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from habitus.commands.drift import as_object

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from feature_repo.epochs import Plan
-from feature_repo.history import OffsetRange
+from feature_repo.offline.epochs import Plan
+from feature_repo.offline.history import OffsetRange
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import FixedClock
 from runtime.errors import EpochSuperseded, HistoryConflict, Unavailable
 from runtime.kafka import partition_for
-from streams.dead_letters import DeadLetter
 from streams.handlers import Applied, handle_labels, handle_predictions, handle_records, recover
+from streams.letters.dead_letters import DeadLetter
 from streams.messages import Message, Shard
 from streams.persistence import Persistence
 from streams.shards import Shards

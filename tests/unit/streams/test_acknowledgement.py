@@ -13,7 +13,7 @@ from streams.app import Supervision, _Path
 from streams.handlers import Applied
 from streams.messages import Message, Shard
 from streams.metrics import Metrics
-from streams.progress import Progress
+from streams.supervision.progress import Progress
 
 TOPIC, OURS, THEIRS = "person.records", Shard("person.records", 0), Shard("person.records", 1)
 GENERATION = 7

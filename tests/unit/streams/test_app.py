@@ -16,8 +16,8 @@ from streams.app import Flow, Supervision, _Path, credentials, make_app
 from streams.handlers import Applied
 from streams.messages import Message, Shard
 from streams.metrics import Metrics
-from streams.progress import Progress
 from streams.settings import StreamsSettings
+from streams.supervision.progress import Progress
 
 
 def make_settings(tmp_path: Path, **overrides: Any) -> StreamsSettings:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.epochs import Plan
 from feature_repo.features import FEATURE_NAMES
+from feature_repo.offline.epochs import Plan
 from feature_repo.temporal import STATE_VERSION
 from runtime.errors import EpochSuperseded
 from streams import materialisation

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from feature_repo.wire import PROTOBUF
 from protos.habitus.v1.person_pb2 import PersonRecord as PersonRecordProto
 from runtime.errors import RecordRejected
-from streams.corrections import Edit, Given, corrected, parse_assigned, parse_given, parse_renamed, with_event_time
-from streams.dead_letters import DeadLetterRead
+from streams.letters.corrections import Edit, Given, corrected, parse_assigned, parse_given, parse_renamed, with_event_time
+from streams.letters.dead_letters import DeadLetterRead
 
 FIRST_SENT_MS, NOW_MS = 1_714_564_800_123, 1_800_000_000_000
 FIRST_SENT = "2024-05-01T12:00:00.123+00:00"

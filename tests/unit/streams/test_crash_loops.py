@@ -9,11 +9,11 @@ from habitus.stack.endpoints import Endpoints
 from habitus.stack.home import Home
 from runtime.settings import Settings
 from runtime.topics import Topics
-from streams.crash_loops import Life, got_somewhere
 from streams.messages import Shard
-from streams.progress import Progress
 from streams.settings import StreamsSettings
-from streams.watchdog import Standing
+from streams.supervision.crash_loops import Life, got_somewhere
+from streams.supervision.progress import Progress
+from streams.supervision.watchdog import Standing
 
 LONGEST_S = 60
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from runtime.errors import RecordRejected, Unavailable, Violation
 from runtime.topics import RECORD_LIMIT_BYTES
-from streams.dead_letters import ORIGIN_HEADERS, DeadLetter, DeadLetterRead, Origin, Rejected, dead_letter
 from streams.handlers import Applied
+from streams.letters.dead_letters import ORIGIN_HEADERS, DeadLetter, DeadLetterRead, Origin, Rejected, dead_letter
 from streams.messages import Message, Shard
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

@@ -77,6 +77,7 @@ def test_a_dead_letter_carries_the_message_and_why(world: World) -> None:
         "failed_fields": "value",
         "app_version": "1.2.3",
         "failed_at": "2024-05-01T12:00:00Z",
+        "source_timestamp_ms": str(NOON_MS),
     }
     assert "no JSON" in told["reason"]
 

@@ -8,7 +8,7 @@ from kafka.errors import KafkaTimeoutError
 from runtime.errors import Unavailable
 from runtime.topics import Topics
 from streams.adapters.kafka import KafkaPublisher
-from streams.dead_letters import DeadLetter
+from streams.letters.dead_letters import DeadLetter
 from streams.settings import StreamsSettings
 from streams.shelf import Outgoing
 

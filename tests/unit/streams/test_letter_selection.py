@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from runtime.errors import RecordRejected, Violation
-from streams.dead_letters import DeadLetterRead, Rejected, dead_letter
-from streams.letter_selection import Copies, Count, Selection, distinct
+from streams.letters.dead_letters import DeadLetterRead, Rejected, dead_letter
+from streams.letters.selection import Copies, Count, Selection, distinct
 from streams.messages import Message, Shard
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

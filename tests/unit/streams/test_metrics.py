@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry
 
 from runtime.errors import InvalidSetting, RecordRejected, Unavailable, Violation
 from runtime.metrics import new_registry, serve
-from streams.dead_letters import Rejected, dead_letter
 from streams.handlers import Applied
+from streams.letters.dead_letters import Rejected, dead_letter
 from streams.messages import Message, Shard
 from streams.metrics import Counted, Metrics
 from streams.persistence import Attempt
-from streams.watchdog import Standing
+from streams.supervision.watchdog import Standing
 
 TOPIC = "person.records"
 SHARD = Shard(TOPIC, 2)

@@ -12,11 +12,11 @@ from feature_repo.person import parse_record
 from runtime.clock import FixedClock
 from runtime.errors import HabitusError, RecordRejected, Unavailable, Violation
 from runtime.kafka import partition_for
-from streams.corrections import Edit, Given
-from streams.dead_letters import DeadLetter, DeadLetterRead, Origin, Rejected, dead_letter
-from streams.letter_selection import Selection
+from streams.letters.corrections import Edit, Given
+from streams.letters.dead_letters import DeadLetter, DeadLetterRead, Origin, Rejected, dead_letter
+from streams.letters.replay import AT_ONCE, LABELS, PREDICTIONS, RECORDS, Orders, Outcome, Replay, Rules, Summary
+from streams.letters.selection import Selection
 from streams.messages import Message, Shard
-from streams.replay import AT_ONCE, LABELS, PREDICTIONS, RECORDS, Orders, Outcome, Replay, Rules, Summary
 from streams.validation import read_record, sort_out
 
 FAILED_AT = datetime(2024, 5, 1, 12, tzinfo=UTC)

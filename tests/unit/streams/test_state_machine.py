@@ -13,8 +13,8 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from feature_repo.files import LocalFiles
-from feature_repo.history import History
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row

@@ -9,9 +9,9 @@ import pytest
 
 from runtime.errors import Unavailable
 from streams.messages import Shard
-from streams.progress import Progress, Watched
-from streams.watchdog import Stall, Standing, Watchdog
-from streams.watchdog import watch as watch_with
+from streams.supervision.progress import Progress, Watched
+from streams.supervision.watchdog import Stall, Standing, Watchdog
+from streams.supervision.watchdog import watch as watch_with
 
 A, B, LABELS = Shard("person.records", 0), Shard("person.records", 1), Shard("person.labels", 0)
 LIMIT_S = 60

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_repo.history import History, OffsetRange, open_history
 from feature_repo.materialise import Located, materialise
+from feature_repo.offline.history import History, OffsetRange, open_history
 from feature_repo.person import PersonRecord
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, Dataset
 from runtime.errors import NotEnoughData

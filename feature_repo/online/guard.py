@@ -17,8 +17,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from feature_repo import layout
-from feature_repo.connections import AsyncClient, Client
+from feature_repo.online import layout
+from feature_repo.online.connections import AsyncClient, Client
 
 AT_ONCE = 1_000  # calls in a pipeline; a thousand rows of forty features are about half a megabyte
 _TRIES = 3  # a script may be flushed, or its server replaced, between loading it and calling it

@@ -16,7 +16,7 @@ Place in the flow: `online_store` makes it the project's store. It knows no view
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _redis_key, _redis_key_prefix, compute_versioned_name
@@ -25,9 +25,9 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import make_tzaware
 
-from feature_repo import guard, layout
+from feature_repo.online import guard, layout
+from feature_repo.online.url_store import UrlRedisOnlineStore, UrlRedisOnlineStoreConfig
 from feature_repo.temporal import to_us
-from feature_repo.url_store import UrlRedisOnlineStore, UrlRedisOnlineStoreConfig
 from runtime.clock import Clock, SystemClock
 
 FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
@@ -43,7 +43,7 @@ class GuardedRedisOnlineStoreConfig(UrlRedisOnlineStoreConfig):
     `key_ttl_seconds` lets a key expire as in Feast's store, unless the entity has a stream's state: that is never lost.
     """
 
-    type: Literal["feature_repo.guarded_store.GuardedRedisOnlineStore"] = "feature_repo.guarded_store.GuardedRedisOnlineStore"
+    type: str = "feature_repo.online.guarded_store.GuardedRedisOnlineStore"
     enforce_ttl: bool = False
 
 

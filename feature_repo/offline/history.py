@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from feature_repo.epochs import Epochs
-from feature_repo.files import Files, open_files
+from feature_repo.offline.epochs import Epochs
+from feature_repo.offline.files import Files, open_files
 from feature_repo.schemas import TIME, Dataset
 from runtime.errors import HistoryConflict, InfrastructureError
 from runtime.settings import Settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from feature_repo.person import ALIASES
-from streams.dead_letters import DeadLetterRead
+from streams.letters.dead_letters import DeadLetterRead
 from streams.messages import Shard
 
 

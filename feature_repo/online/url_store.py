@@ -11,7 +11,7 @@ from typing import Any
 from feast.infra.online_stores.redis import RedisClient, RedisOnlineStore, RedisOnlineStoreConfig, RedisType
 from pydantic import ConfigDict, SecretStr, model_validator
 
-from feature_repo.connections import AsyncClient, Client, open_async_client, open_client
+from feature_repo.online.connections import AsyncClient, Client, open_async_client, open_client
 
 
 class UrlRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]  # Feast has no types

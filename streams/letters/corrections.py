@@ -15,7 +15,7 @@ from feature_repo.person import ALIASES, INVALID_RECORD, LEVEL_FIELDS
 from feature_repo.wire import PROTOBUF, decode_value
 from protos.habitus.v1.person_pb2 import PersonRecord as PersonRecordProto
 from runtime.errors import RecordRejected, Violation
-from streams.dead_letters import DeadLetterRead
+from streams.letters.dead_letters import DeadLetterRead
 from streams.messages import EARLIEST_TIME, LATEST_TIME, Headers
 from streams.validation import CONTENT_TYPE
 

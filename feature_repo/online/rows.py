@@ -16,8 +16,8 @@ import pyarrow as pa
 from redis import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from feature_repo import guard, layout
-from feature_repo.connections import AsyncClient, Client, open_async_client, open_client
+from feature_repo.online import guard, layout
+from feature_repo.online.connections import AsyncClient, Client, open_async_client, open_client
 from feature_repo.temporal import STATE_VERSION, PersonState, to_us
 from runtime.clock import Clock, SystemClock
 from runtime.errors import EpochSuperseded, Unavailable, UnknownStateVersion

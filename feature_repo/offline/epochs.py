@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from feature_repo.files import Files
+from feature_repo.offline.files import Files
 from runtime.errors import HistoryConflict
 
 _STEP = re.compile(r"(\d{8})\.(plan|opened|current)\.json")

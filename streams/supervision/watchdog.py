@@ -14,7 +14,7 @@ from loguru import logger
 
 from runtime.errors import Unavailable
 from streams.messages import Shard
-from streams.progress import Progress
+from streams.supervision.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from runtime.topics import Topics
 from streams.messages import Shard
-from streams.progress import Progress
-from streams.watchdog import Standing
+from streams.supervision.progress import Progress
+from streams.supervision.watchdog import Standing
 
 FIRST_PAUSE_S = 1.0
 GROWTH = 2.0

@@ -187,7 +187,7 @@ def open_files(uri: str) -> Files:
     """The storage at `uri`: a folder, or `s3://bucket/prefix`."""
     if "://" not in uri:
         return LocalFiles(Path(uri))
-    from feature_repo.object_files import ObjectFiles  # noqa: PLC0415  who writes to a folder needs no client of object storage
+    from feature_repo.offline.object_files import ObjectFiles  # noqa: PLC0415  who writes to a folder needs no client of object storage
 
     return ObjectFiles(uri)
 

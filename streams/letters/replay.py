@@ -16,9 +16,9 @@ from feature_repo.wire import UNDECODABLE
 from runtime.clock import Clock
 from runtime.errors import HabitusError, RecordRejected, Violation
 from runtime.kafka import partition_for
-from streams.corrections import Edit, Given, corrected, person_of, with_event_time
-from streams.dead_letters import ORIGIN_HEADERS, DeadLetterRead, Origin, Rejected
-from streams.letter_selection import Copies, Selection, distinct
+from streams.letters.corrections import Edit, Given, corrected, person_of, with_event_time
+from streams.letters.dead_letters import ORIGIN_HEADERS, DeadLetterRead, Origin, Rejected
+from streams.letters.selection import Copies, Selection, distinct
 from streams.materialisation import materialise_messages
 from streams.messages import Headers, Message, Shard
 from streams.validation import read_label, read_prediction, sort_out
