@@ -6,9 +6,11 @@ Place in the flow: `app` tells of each batch, `Persistence` of each try of an ef
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from streams.handlers import Applied
 from streams.letters.dead_letters import DeadLetter
@@ -63,8 +65,8 @@ class Metrics:
             "habitus_streams_stage_seconds", "time of one effect, or of computing", ["stage"], buckets=_SECONDS, registry=registry
         )
         self._applied = gauge("applied_offset", "last offset that was handled", "topic", "partition")
-        self._acknowledged = gauge("acknowledged_offset", "next offset to be acknowledged", "topic", "partition")
-        self._lag = gauge("lag_messages", "offsets that are not acknowledged", "topic", "partition")
+        self._standings = _Standings()
+        registry.register(self._standings)
         self._freshness = gauge("freshness_seconds", "age of the newest applied message, by its timestamp in Kafka", "topic")
         self._newest: dict[str, int] = {}
         self.failures = gauge("unacknowledged_lives", "runs before this one that ended without an acknowledgement")
@@ -97,11 +99,7 @@ class Metrics:
 
     def stands(self, standings: Mapping[Shard, Standing]) -> None:
         """How the group stands with the owned shards; what is owned no more is told no more."""
-        self._lag.clear()
-        self._acknowledged.clear()
-        for shard, standing in standings.items():
-            self._lag.labels(shard.topic, shard.partition).set(standing.lag)
-            self._acknowledged.labels(shard.topic, shard.partition).set(standing.acknowledged)
+        self._standings.now = dict(standings)
 
     def _newest_of(self, topic: str, timestamp_ms: int) -> None:
         if topic not in self._newest:
@@ -113,6 +111,23 @@ class Metrics:
         seconds: float = getattr(self._effects, "seconds", 0.0)
         self._effects.seconds = 0.0
         return seconds
+
+
+class _Standings(Collector):
+    """How the group stands with the shards that are owned now, and with no other."""
+
+    now: Mapping[Shard, Standing] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Lag and acknowledged offset of each shard."""
+        places = ["topic", "partition"]
+        lag = GaugeMetricFamily("habitus_streams_lag_messages", "offsets that are not acknowledged", labels=places)
+        acknowledged = GaugeMetricFamily("habitus_streams_acknowledged_offset", "next offset to be acknowledged", labels=places)
+        for shard, standing in self.now.items():
+            place = [shard.topic, str(shard.partition)]
+            lag.add_metric(place, standing.lag)
+            acknowledged.add_metric(place, standing.acknowledged)
+        yield from (lag, acknowledged)
 
 
 class Counted:

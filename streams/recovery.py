@@ -38,34 +38,47 @@ def catch_up(shard: Shard, end: int, shelf: Shelf) -> int:
     watermark is `end`. Rows and states that are stored already stay.
     Raises `OnlineAhead`, `HistoryConflict`, `EpochSuperseded`, `Unavailable`.
     """
-    watermark = shelf.online.watermark(shard.topic, shard.partition)
-    known = _or_nothing(watermark)
+    server = shelf.online.server(shard.topic, shard.partition)
+    known = _marked(shard, server, shelf)
     if known > end:
         _require_unextended(shard, end, shelf)
         raise OnlineAhead(shard, known, end)
     if known == end:
         return 0
-    persons = apply_final(shelf.features.read_after(shard.topic, shard.partition, known), shelf)
-    if not shelf.online.advance_watermark(shard.topic, shard.partition, watermark, end):
+    newest, states = _final(shelf.features.read_after(shard.topic, shard.partition, known), shelf)
+    if shelf.online.watermark(shard.topic, shard.partition) != known:
+        raise _set_back(shard)  # the states may be read from an emptied store; once written, wrong ones would stay
+    for start in range(0, newest.num_rows, _WRITTEN_AT_ONCE):
+        shelf.online.apply(newest.slice(start, _WRITTEN_AT_ONCE), states)
+    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, end, server):
         raise _set_back(shard)
-    logger.bind(persons=persons).info("caught up: {} online from {} to {}", shard, known, end)
-    return persons
+    logger.bind(persons=newest.num_rows).info("caught up: {} online from {} to {}", shard, known, end)
+    return int(newest.num_rows)
 
 
-def apply_final(tables: Iterable[pa.Table], shelf: Shelf) -> int:
-    """Write online the newest row and the state of each person in `tables` of history rows, in log order; returns how many."""
-    newest: pa.Table | None = None
+def _marked(shard: Shard, server: str, shelf: Shelf) -> int:
+    """The shard's watermark. Where there is none, NOTHING is stated first: so a store that is emptied later shows it.
+
+    Raises `Unavailable` if another one was stated meanwhile.
+    """
+    watermark = shelf.online.watermark(shard.topic, shard.partition)
+    if watermark is not None:
+        return watermark
+    if not shelf.online.advance_watermark(shard.topic, shard.partition, None, NOTHING, server):
+        raise _set_back(shard)
+    return NOTHING
+
+
+def _final(tables: Iterable[pa.Table], shelf: Shelf) -> tuple[pa.Table, dict[str, PersonState]]:
+    """Of each person in `tables` of history rows, in log order, the newest row, and the state after them all."""
+    newest = shelf.features.dataset.schema.empty_table()
     states: dict[str, PersonState] = {}
     for rows in tables:
         persons = rows["person_id"].to_pylist()
         states |= shelf.online.states({each for each in persons if each not in states})
         observe(persons, _observations(rows), states, shelf.epoch)
-        newest = latest_of_persons(rows if newest is None else pa.concat_tables([newest, rows]))
-    if newest is None:
-        return 0
-    for start in range(0, newest.num_rows, _WRITTEN_AT_ONCE):
-        shelf.online.apply(newest.slice(start, _WRITTEN_AT_ONCE), states)
-    return int(newest.num_rows)
+        newest = latest_of_persons(pa.concat_tables([newest, rows]))
+    return newest, states
 
 
 def fold_history(tables: Iterable[pa.Table], epoch: int) -> dict[str, PersonState]:
@@ -83,7 +96,7 @@ def states_at(shard: Shard, end: int, persons: Sequence[str], shelf: Shelf) -> d
     caught up and `Unavailable` raised, so that the read is tried again.
     """
     states = shelf.online.states(persons)
-    if _or_nothing(shelf.online.watermark(shard.topic, shard.partition)) == end:
+    if shelf.online.watermark(shard.topic, shard.partition) == end:
         return states
     catch_up(shard, end, shelf)
     raise _set_back(shard)
@@ -92,12 +105,13 @@ def states_at(shard: Shard, end: int, persons: Sequence[str], shelf: Shelf) -> d
 def store(rows: pa.Table, states: Mapping[str, PersonState], batch: Batch, before: int, shelf: Shelf) -> None:
     """Write a batch's rows online, then move the watermark from `before` to the batch's end.
 
-    If the watermark is not `before` any more the store was set back: then all that it lacks comes from the history.
+    If the watermark is not `before` any more, or another server answers now than before the rows were written (a failover, to a
+    replica that may lack them), the store was set back: then all that it lacks comes from the history.
     """
     shard = batch.shard
+    server = shelf.online.server(shard.topic, shard.partition)
     shelf.online.apply(rows, states)
-    known = None if before == NOTHING else before
-    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last):
+    if not shelf.online.advance_watermark(shard.topic, shard.partition, before, batch.last, server):
         catch_up(shard, batch.last, shelf)
 
 
@@ -116,10 +130,6 @@ def require_no_successor(states: Mapping[str, PersonState], batch: Batch) -> Non
     ahead = max((state.offset for state in states.values()), default=NOTHING)
     if ahead >= batch.first:
         raise HistoryConflict(f"{batch} was applied by another worker, up to {ahead}")
-
-
-def _or_nothing(watermark: int | None) -> int:
-    return NOTHING if watermark is None else watermark
 
 
 def _set_back(shard: Shard) -> Unavailable:

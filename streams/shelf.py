@@ -114,8 +114,15 @@ class OnlineLike(Protocol):
         """The last offset whose rows are all stored. Raises `EpochSuperseded` if that of a newer epoch is stored."""
         ...
 
-    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
-        """State that all rows up to `offset` are stored; False if the watermark is no longer `known`, then nothing is stated."""
+    def server(self, topic: str, partition: int) -> str:
+        """The identity of the server that holds the watermark now: another one after a restart or a failover."""
+        ...
+
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int, server: str) -> bool:
+        """State that all rows up to `offset` are stored.
+
+        False, and nothing is stated, if the watermark is no longer `known`, or the server no longer `server`.
+        """
         ...
 
     def remove_older(self, epoch: int) -> int:

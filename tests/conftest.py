@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import prometheus_client  # noqa: F401  before Feast, which switches it to its multi-process mode when it is imported first
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings

@@ -160,8 +160,15 @@ return 1
 """
 )
 
-# KEYS: a watermark. ARGV: what it must be (empty: absent, or of an older epoch), what it becomes. Answers whether it moved.
+# KEYS: a watermark, which says where to ask. Answers the identity of the server: another one after a restart or a failover.
+SERVER = Script("""
+return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+""")
+
+# KEYS: a watermark. ARGV: what it must be (empty: absent, or of an older epoch), what it becomes, the server that the rows went
+# to. Answers whether it moved.
 ADVANCE = Script("""
+if string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') ~= ARGV[3] then return 0 end
 local found = redis.call('GET', KEYS[1]) or ''
 local stored, epoch = string.match(found, '^(%d+):'), string.match(ARGV[2], '^(%d+):')
 if stored and tonumber(stored) > tonumber(epoch) then return 0 end

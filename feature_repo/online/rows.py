@@ -114,13 +114,20 @@ class OnlineWriter:
             raise EpochSuperseded(self._epoch, int(epoch))
         return int(offset) if int(epoch) == self._epoch else None
 
-    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
+    def server(self, topic: str, partition: int) -> str:
+        """The identity of the server that holds the watermark now: another one after a restart or a failover."""
+        (run_id,) = self._evaluate(guard.SERVER, [(self._watermark_key(topic, partition), [])])
+        return bytes(run_id).decode()
+
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int, server: str) -> bool:
         """State that all rows up to `offset` are stored, if those up to `known` still are; called after `apply`.
 
-        False, and nothing is stated, if the watermark is no longer `known`: the store was emptied or set back meanwhile.
+        False, and nothing is stated, if the watermark is no longer `known`: the store was emptied or set back meanwhile; or if it
+        is not `server` any more, asked before `apply`: then another one took over, which may lack the rows.
         """
         before = b"" if known is None else self._mark(known)
-        (moved,) = self._evaluate(guard.ADVANCE, [(self._watermark_key(topic, partition), [before, self._mark(offset)])])
+        marks = [before, self._mark(offset), server.encode()]
+        (moved,) = self._evaluate(guard.ADVANCE, [(self._watermark_key(topic, partition), marks)])
         return bool(moved)
 
     def refuse_eviction(self) -> None:

@@ -144,9 +144,13 @@ class Watched:
         """As the store."""
         return self.online.watermark(topic, partition)
 
-    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
+    def server(self, topic: str, partition: int) -> str:
         """As the store."""
-        return self.online.advance_watermark(topic, partition, known, offset)
+        return self.online.server(topic, partition)
+
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int, server: str) -> bool:
+        """As the store."""
+        return self.online.advance_watermark(topic, partition, known, offset, server)
 
     def remove_older(self, epoch: int) -> int:
         """As the store."""

@@ -18,21 +18,6 @@ from tests.faults.proxy import Proxy, When, proxy_to
 from tests.faults.redis_server import RedisServer, redis_server
 from tests.scene import STARTS_WITHIN_S, Scene, require_nothing_lost, send_people, staged, wait_until
 
-_ABSENT_AGAIN = pytest.mark.xfail(
-    strict=True,
-    reason="catch_up advances the watermark from absent, which it also is when the store was emptied after some of the rows",
-)
-_STALE_STATES = pytest.mark.xfail(
-    strict=True,
-    reason="catch_up reads the states after the watermark and does not look at it again before it writes: a store emptied in "
-    "between gets states folded on nothing, whose position keeps them there for ever",
-)
-_ANOTHER_SERVER = pytest.mark.xfail(
-    strict=True,
-    reason="the connection pool reconnects silently between the rows and the watermark, so the mark is moved on a server that "
-    "never had the rows; WATCH on the mark from before the rows would pin the connection",
-)
-
 pytestmark = pytest.mark.timeout(180)
 
 _URL = "redis://127.0.0.1:{}/0"
@@ -109,7 +94,6 @@ def test_an_online_store_emptied_between_two_batches_is_filled_again(stage: Scen
     finish(stage, published=420)
 
 
-@_ABSENT_AGAIN
 @pytest.mark.parametrize(
     "moment",
     [
@@ -179,7 +163,6 @@ def test_a_worker_goes_on_where_it_was_when_a_full_redis_has_room_again(stage: S
     finish(stage, published=1_000)
 
 
-@_ABSENT_AGAIN
 @pytest.mark.soak
 def test_a_store_emptied_while_it_catches_up_from_nothing_catches_up_again(
     stage: Scene, redis: RedisServer, proxy: Proxy
@@ -194,7 +177,6 @@ def test_a_store_emptied_while_it_catches_up_from_nothing_catches_up_again(
     finish(stage, published=420)
 
 
-@_STALE_STATES
 @pytest.mark.soak
 def test_a_store_emptied_before_the_states_of_a_catch_up_are_read_gets_no_wrong_states(
     stage: Scene, redis: RedisServer, proxy: Proxy
@@ -211,7 +193,6 @@ def test_a_store_emptied_before_the_states_of_a_catch_up_are_read_gets_no_wrong_
     finish(stage, published=820)
 
 
-@_ANOTHER_SERVER
 def test_a_fail_over_between_the_rows_and_the_watermark_of_a_batch_loses_no_row(
     stage: Scene, redis: RedisServer, proxy: Proxy, tmp_path: Path
 ) -> None:

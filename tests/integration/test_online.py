@@ -113,7 +113,9 @@ def test_applying_again_out_of_order_or_in_other_cuts_changes_nothing(
 def test_a_new_epoch_starts_from_nothing_and_wins(client: Redis, settings: Settings) -> None:
     rows, states = materialise([located(9, hours=5, weight_kg=90)], {})
     OnlineWriter(client, settings.project).apply(rows, states)
-    OnlineWriter(client, settings.project).advance_watermark(TOPIC, 2, None, 9)
+    OnlineWriter(client, settings.project).advance_watermark(
+        TOPIC, 2, None, 9, OnlineWriter(client, settings.project).server(TOPIC, 2)
+    )
     rebuilt = OnlineWriter(client, settings.project, epoch=1)
     assert (rebuilt.states(["ann"]), rebuilt.watermark(TOPIC, 2)) == ({}, None)
     rows, states = materialise([located(0, weight_kg=70)], {"ann": PersonState(epoch=1)})
@@ -141,7 +143,7 @@ def test_a_writer_at_another_epoch_is_of_the_same_project(writer: OnlineWriter) 
     """Promise: states and watermarks of other epochs are not returned, and each epoch's writer returns its own."""
     rows, states = materialise([located(9)], {})
     writer.apply(rows, states)
-    writer.advance_watermark(TOPIC, 2, None, 9)
+    writer.advance_watermark(TOPIC, 2, None, 9, writer.server(TOPIC, 2))
     later = writer.at(3)
     assert (later.states(["ann"]), later.watermark(TOPIC, 2)) == ({}, None)
     assert (later.at(0).states(["ann"]), later.at(0).watermark(TOPIC, 2)) == (states, 9)
@@ -152,10 +154,10 @@ def test_a_writer_at_another_epoch_is_of_the_same_project(writer: OnlineWriter) 
 
 def test_a_watermark_moves_on_to_a_newer_epoch_and_never_back(writer: OnlineWriter) -> None:
     """Promise: a rebuild states its own, and a worker of the epoch before states nothing any more."""
-    assert writer.advance_watermark(TOPIC, 2, None, 9)
-    assert writer.at(1).advance_watermark(TOPIC, 2, None, 3)
-    assert not writer.advance_watermark(TOPIC, 2, None, 10)
-    assert not writer.advance_watermark(TOPIC, 2, 9, 10)
+    assert writer.advance_watermark(TOPIC, 2, None, 9, writer.server(TOPIC, 2))
+    assert writer.at(1).advance_watermark(TOPIC, 2, None, 3, writer.at(1).server(TOPIC, 2))
+    assert not writer.advance_watermark(TOPIC, 2, None, 10, writer.server(TOPIC, 2))
+    assert not writer.advance_watermark(TOPIC, 2, 9, 10, writer.server(TOPIC, 2))
     assert writer.at(1).watermark(TOPIC, 2) == 3
 
 
@@ -237,7 +239,7 @@ def test_scripts_that_redis_lost_are_loaded_again(client: Redis, writer: OnlineW
     rows, states = materialise([located(0)], {})
     writer.apply(rows, states)
     client.script_flush()
-    assert writer.advance_watermark(TOPIC, 2, None, 0)
+    assert writer.advance_watermark(TOPIC, 2, None, 0, writer.server(TOPIC, 2))
     client.script_flush()
     writer.apply(*materialise([located(1)], states))
     assert writer.states(["ann"])["ann"].offset == 1
@@ -245,9 +247,18 @@ def test_scripts_that_redis_lost_are_loaded_again(client: Redis, writer: OnlineW
 
 def test_a_watermark_is_kept_a_shard(writer: OnlineWriter) -> None:
     assert writer.watermark(TOPIC, 2) is None
-    assert writer.advance_watermark(TOPIC, 2, None, 41)
-    assert not writer.advance_watermark(TOPIC, 2, 40, 50)
+    assert writer.advance_watermark(TOPIC, 2, None, 41, writer.server(TOPIC, 2))
+    assert not writer.advance_watermark(TOPIC, 2, 40, 50, writer.server(TOPIC, 2))
     assert (writer.watermark(TOPIC, 2), writer.watermark(TOPIC, 3)) == (41, None)
+
+
+def test_a_watermark_is_not_moved_on_another_server_than_the_rows_went_to(writer: OnlineWriter) -> None:
+    """Promise: after a failover between rows and watermark nothing is vouched for, though the replica's watermark fits."""
+    server = writer.server(TOPIC, 2)
+    assert writer.server(TOPIC, 3) == server
+    assert not writer.advance_watermark(TOPIC, 2, None, 41, "0" * len(server))
+    assert writer.watermark(TOPIC, 2) is None
+    assert writer.advance_watermark(TOPIC, 2, None, 41, server)
 
 
 def test_a_redis_that_may_evict_is_refused(client: Redis, writer: OnlineWriter) -> None:
@@ -268,7 +279,7 @@ def test_a_redis_that_is_away_is_unavailable(settings_for: Callable[..., Setting
         lambda: writer.states(["ann"]),
         lambda: writer.apply(rows, states),
         lambda: writer.watermark(TOPIC, 0),
-        lambda: writer.advance_watermark(TOPIC, 0, None, 1),
+        lambda: writer.advance_watermark(TOPIC, 0, None, 1, writer.server(TOPIC, 0)),
         lambda: writer.remove_older(1),
         writer.refuse_eviction,
     ):

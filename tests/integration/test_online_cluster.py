@@ -52,7 +52,7 @@ def test_the_stream_and_the_predictor_work_on_a_cluster(client: RedisCluster, no
     assert writer.states(PERSONS) == states
     assert [row.source_offset for row in read(settings, *PERSONS) if row] == list(range(len(PERSONS)))
     for partition in range(6):
-        assert writer.advance_watermark(TOPIC, partition, None, 5)
+        assert writer.advance_watermark(TOPIC, partition, None, 5, writer.server(TOPIC, partition))
         assert writer.watermark(TOPIC, partition) == 5
     writer.refuse_eviction()
 
@@ -90,7 +90,9 @@ def test_feast_works_on_a_cluster(client: RedisCluster, feast: FeatureStore, nod
     told = feast.get_online_features(**asked).to_dict()
     assert told["weight_kg"] == [81.0] * len(PERSONS) + [None]
     assert asyncio.run(ask_async(feast, asked)) == told
-    OnlineWriter(client, settings.project).advance_watermark(TOPIC, 2, None, 5)
+    OnlineWriter(client, settings.project).advance_watermark(
+        TOPIC, 2, None, 5, OnlineWriter(client, settings.project).server(TOPIC, 2)
+    )
     feast.teardown()
     assert keys_by_node(nodes, settings.project) == [0, 0, 0]
     assert OnlineWriter(client, settings.project).watermark(TOPIC, 2) is None

@@ -266,7 +266,7 @@ def filled(opened: FeatureStore, writer: OnlineWriter, client: Redis, settings: 
     made, states = materialise([located(0)], {})
     for each in (writer, OnlineWriter(client, f"x{settings.project}")):
         each.apply(made, states)
-        assert each.advance_watermark(TOPIC, 2, None, 0)
+        assert each.advance_watermark(TOPIC, 2, None, 0, each.server(TOPIC, 2))
     return write_other(opened, "ann")
 
 

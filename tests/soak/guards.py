@@ -166,11 +166,10 @@ ORDER_GUARDS = (
         "rows before their watermark",
         "a watermark vouching for rows that a kill kept from the store",
         RECOVERY,
-        "    shelf.online.apply(rows, states)\n    known = None if before == NOTHING else before\n"
-        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last):\n"
+        "    shelf.online.apply(rows, states)\n"
+        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, before, batch.last, server):\n"
         "        catch_up(shard, batch.last, shelf)\n",
-        "    known = None if before == NOTHING else before\n"
-        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last):\n"
+        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, before, batch.last, server):\n"
         "        catch_up(shard, batch.last, shelf)\n    shelf.online.apply(rows, states)\n",
         (KILLS, MACHINE),
     ),
@@ -252,15 +251,40 @@ ONLINE_GUARDS = (
         "watermark compare-and-set, in the stream",
         "going on after the store was emptied between rows and watermark",
         RECOVERY,
-        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last):\n",
-        "    if shelf.online.advance_watermark(shard.topic, shard.partition, known, batch.last) is None:\n",
+        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, before, batch.last, server):\n",
+        "    if shelf.online.advance_watermark(shard.topic, shard.partition, before, batch.last, server) is None:\n",
         (f"{UNIT}test_handlers.py::test_a_store_that_is_emptied_in_the_middle_of_a_batch_is_filled_from_the_history",),
+    ),
+    Guard(
+        "an absent watermark stated before catching up",
+        "a store emptied in mid catch-up vouching for rows that it lost",
+        RECOVERY,
+        "    if not shelf.online.advance_watermark(shard.topic, shard.partition, None, NOTHING, server):\n"
+        "        raise _set_back(shard)\n    return NOTHING\n",
+        "    return NOTHING\n",
+        (f"{UNIT}test_handlers.py::test_a_store_that_is_emptied_while_it_is_caught_up_is_caught_up_again",),
+    ),
+    Guard(
+        "second look while catching up",
+        "states folded on nothing, which would stay",
+        RECOVERY,
+        "    if shelf.online.watermark(shard.topic, shard.partition) != known:\n        raise _set_back(shard)  # the states",
+        "    if False:\n        raise _set_back(shard)  # the states",
+        (f"{UNIT}test_handlers.py::test_a_store_that_is_emptied_while_it_is_caught_up_is_caught_up_again",),
+    ),
+    Guard(
+        "same server for rows and watermark",
+        "a failover to a replica that has the watermark and lacks the rows",
+        GUARD,
+        "if string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') ~= ARGV[3] then return 0 end\n",
+        NOTHING,
+        (f"{REDIS}test_a_watermark_is_not_moved_on_another_server_than_the_rows_went_to",),
     ),
     Guard(
         "second look after the states were read",
         "folding on states that were lost",
         RECOVERY,
-        "    if _or_nothing(shelf.online.watermark(shard.topic, shard.partition)) == end:\n",
+        "    if shelf.online.watermark(shard.topic, shard.partition) == end:\n",
         "    if True:\n",
         (f"{UNIT}test_handlers.py::test_a_store_that_is_emptied_in_the_middle_of_a_batch_is_filled_from_the_history",),
     ),
@@ -342,7 +366,7 @@ EPOCH_GUARDS = (
         "of each person the last row alone is caught up",
         "a reader seeing an older row while the store is filled",
         RECOVERY,
-        "        newest = latest_of_persons(rows if newest is None else pa.concat_tables([newest, rows]))\n",
+        "        newest = latest_of_persons(pa.concat_tables([newest, rows]))\n",
         "        shelf.online.apply(rows, states)\n        newest = rows\n",
         (f"{UNIT}test_backfill.py::test_no_reader_sees_an_older_row_while_the_online_store_changes_epoch",),
     ),

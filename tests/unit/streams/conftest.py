@@ -138,6 +138,7 @@ class MemoryOnline:
     def __init__(self, fate: Fate) -> None:
         self.persons: dict[str, tuple[PersonState, dict[str, Any]]] = {}
         self.row_epochs: dict[str, int] = {}
+        self.identity = "the first server"
         self.watermarks: dict[Shard, int] = {}
         self.watermark_epochs: dict[Shard, int] = {}
         self._fate = fate
@@ -171,9 +172,14 @@ class MemoryOnline:
             raise EpochSuperseded(self._epoch, marked_in)
         return self.watermarks.get(shard) if marked_in == self._epoch else None
 
-    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int) -> bool:
+    def server(self, topic: str, partition: int) -> str:  # noqa: ARG002  one server has them all
+        return self.identity
+
+    def advance_watermark(self, topic: str, partition: int, known: int | None, offset: int, server: str) -> bool:
         self._fate.step()
         shard = Shard(topic, partition)
+        if server != self.identity:
+            return False
         if self.watermark_epochs.get(shard, 0) > self._epoch or self.watermark(topic, partition) != known:
             return False
         self.watermarks[shard], self.watermark_epochs[shard] = offset, self._epoch

@@ -147,6 +147,9 @@ async def test_a_stop_does_not_wait_while_a_store_is_caught_up(world: Any) -> No
         def at(self, _epoch: int) -> "Slow":
             return self
 
+        def server(self, *_: Any) -> str:
+            return "slow"
+
         def watermark(self, *_: Any) -> int:
             begun.set()
             go_on.wait(5)

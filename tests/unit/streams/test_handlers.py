@@ -296,6 +296,65 @@ def test_a_store_that_is_emptied_in_the_middle_of_a_batch_is_filled_from_the_his
     assert (state.records_seen, row["records_seen"]) == (2, 2)
 
 
+@pytest.mark.parametrize("moment", ["states", "apply", "advance_watermark"])
+@pytest.mark.parametrize("wiped", [1, 2])
+def test_a_store_that_is_emptied_while_it_is_caught_up_is_caught_up_again(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch, moment: str, wiped: int
+) -> None:
+    """Promise: emptied at any call, however often, it ends with the rows and states of all records."""
+    for hour in range(4):
+        world.deliver(world.send(person(event_timestamp=f"2024-05-01T0{hour}:00:00Z")))
+    held = dict(world.online.persons)
+    shard = Shard(RECORDS, world.features.rows()[0]["source_partition"])
+    world.online.watermarks[shard] = 1 if wiped == 1 else 3
+    if wiped == 2:
+        world.online.persons.clear()
+        world.online.watermarks.clear()
+    real, left = getattr(world.online, moment), [wiped]
+
+    def emptied_after(*arguments: Any) -> Any:
+        if left[0] and moment == "states":
+            _empty(world, left)
+        answer = real(*arguments)
+        if left[0]:
+            _empty(world, left)
+        return answer
+
+    monkeypatch.setattr(world.online, moment, emptied_after)
+    world.restart()
+    world.recover(shard)
+    if world.online.watermark(RECORDS, shard.partition) != 3:
+        world.recover(shard)
+    assert world.online.persons == held
+
+
+def _empty(world: World, left: list[int]) -> None:
+    left[0] -= 1
+    world.online.persons.clear()
+    world.online.watermarks.clear()
+
+
+def test_rows_lost_in_a_failover_before_their_watermark_come_again(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a replica that has the watermark before and lacks the rows is not told that it has them."""
+    world.deliver(world.send(person()))
+    before = dict(world.online.persons)
+    real = world.online.apply
+
+    def fails_over(*arguments: Any) -> None:
+        real(*arguments)
+        monkeypatch.setattr(world.online, "apply", real)
+        world.online.persons = dict(before)
+        world.online.identity = "the replica"
+
+    monkeypatch.setattr(world.online, "apply", fails_over)
+    sent = world.send(person(event_timestamp="2024-05-01T11:00:00Z", weight_kg=70))
+    world.deliver(sent)
+    assert world.online.persons["ann"][1]["weight_kg"] == 70
+    assert world.online.watermarks[sent.shard] == sent.offset
+
+
 def test_the_history_of_another_log_is_refused(world: World, person: Person) -> None:
     """Promise: a topic that was deleted and made anew is not taken for one whose records were all seen before."""
     for _ in range(3):

@@ -194,7 +194,7 @@ def test_each_answer_of_the_online_store_is_a_sign_of_life(watch: Watch, world: 
         assert store.states(["ann"]) == {}
         assert watch.progress.idle_s(A) == 0
     assert store.watermark("t", 0) is None
-    assert store.advance_watermark("t", 0, None, 4)
+    assert store.advance_watermark("t", 0, None, 4, store.server("t", 0))
 
 
 def test_a_surprise_does_not_end_the_watch(watch: Watch) -> None:
