@@ -141,13 +141,16 @@ class _Rebuild:
         self._states = {person_id: state.encode() for person_id, state in fold_history(tables, self._after.epoch).items()}
 
     def extend(self) -> Iterator[Backfilled]:
-        """Extend the new history until it covers what is due, a file a step. Raises `HistoryConflict`."""
-        while self.end < self.due:
+        """Extend the new history until it covers what the log holds of what is due, a file a step. Raises `HistoryConflict`.
+
+        What the log holds no more (markers of transactions, deleted messages) is covered by the next message's file.
+        """
+        before = NOTHING - 1
+        while before < self.end < self.due:
+            before = self.end
             read = self._after.source.read(self._shard, self.end + 1, self.due + 1)
             for messages in _gathered(read, MESSAGES_A_FILE):
                 yield self._extend(Batch(self._shard, messages))
-            if self.end < self.due:
-                self._cover_missing_end()
 
     def bring_online(self) -> None:
         """Write the new epoch's rows and states online, up to wherever its history reaches by then."""
@@ -188,12 +191,6 @@ class _Rebuild:
         history = self._after.features
         self._after.persistence.do(lambda: history.append(made.rows, offsets, first_time), "writing history", offsets)
         self.end = offsets.last
-
-    def _cover_missing_end(self) -> None:
-        """The log holds nothing any more of what the old epoch covered last: markers of transactions, or deleted messages."""
-        nothing = materialise_messages([], 1, lambda _: {}, self._after.epoch)
-        offsets = OffsetRange(self._shard.topic, self._shard.partition, self.end + 1, self.due)
-        self._append(nothing, offsets, self._after.clock.now())
 
 
 class _Before:

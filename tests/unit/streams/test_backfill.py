@@ -198,6 +198,18 @@ def test_no_reader_sees_an_older_row_while_the_online_store_changes_epoch(
     assert set(seen) == {64}
 
 
+def test_what_the_log_holds_no_more_is_covered_by_the_next_message(world: World, person: Person) -> None:
+    """Promise: no file is made of nothing: a worker that makes the next one at the same time would not meet it."""
+    sent = send(world, person, [("a", hour, 60 + hour, "good") for hour in range(3)])
+    world.deliver(*sent)
+    del world.log[sent[0].shard][-1]
+    backfill(world.shelf, RECORDS)
+    assert world.features.at(1).end(RECORDS, sent[0].shard.partition) == 1
+    fields = person(person_id="a", event_timestamp="2024-05-01T09:00:00Z")
+    world.deliver(world.send(fields, offset=3))
+    assert [row["source_offset"] for row in rows_of(world, 1)] == [0, 1, 3]
+
+
 def test_other_code_does_not_finish_what_it_did_not_begin(world: World, person: Person) -> None:
     world.deliver(*send(world, person, SOME))
     world.features.epochs.plan(plan(1, app_version="0.0.1+other"))
