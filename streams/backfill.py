@@ -11,7 +11,7 @@ Place in the flow: `habitus backfill`. Every step can be cut off and done again;
 `HistoryConflict`. `person.features` is not published again: its readers follow the log, not the epochs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from feature_repo.temporal import STATE_VERSION, PersonState
 from runtime.errors import HabitusError, HistoryConflict
 from streams.handlers import send_labels, send_letters
 from streams.materialisation import Materialised, materialise_messages
-from streams.messages import Batch, Message, Shard
+from streams.messages import Batch, Shard, gathered
 from streams.recovery import catch_up, fold_history
 from streams.shards import NOTHING
 from streams.shelf import Shelf
@@ -149,7 +149,7 @@ class _Rebuild:
         while before < self.end < self.due:
             before = self.end
             read = self._after.source.read(self._shard, self.end + 1, self.due + 1)
-            for messages in _gathered(read, MESSAGES_A_FILE):
+            for messages in gathered(read, MESSAGES_A_FILE):
                 yield self._extend(Batch(self._shard, messages))
 
     def bring_online(self) -> None:
@@ -219,15 +219,3 @@ class _Before:
             if offsets and offsets[-1] > last:
                 break
         return found
-
-
-def _gathered(parts: Iterable[Sequence[Message]], size: int) -> Iterator[list[Message]]:
-    """`parts` joined into lists of about `size`."""
-    gathered: list[Message] = []
-    for part in parts:
-        gathered += part
-        if len(gathered) >= size:
-            yield gathered
-            gathered = []
-    if gathered:
-        yield gathered

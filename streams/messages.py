@@ -3,7 +3,7 @@
 Place in the flow: `app` makes them from Faust's events; everything after it knows only these.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -88,3 +88,15 @@ def by_shard(messages: Iterable[Message]) -> list[Batch]:
     for message in messages:
         parts.setdefault(message.shard, []).append(message)
     return [Batch(shard, part) for shard, part in parts.items()]
+
+
+def gathered(parts: Iterable[Sequence[Message]], size: int) -> Iterator[list[Message]]:
+    """`parts` joined, in order, into lists of at least `size` messages; the last one may be shorter."""
+    whole: list[Message] = []
+    for part in parts:
+        whole += part
+        if len(whole) >= size:
+            yield whole
+            whole = []
+    if whole:
+        yield whole

@@ -4,7 +4,7 @@ Place in the flow: `streams.verify` calls `compare` for each partition of each l
 by side, in steps; of the persons the states and the latest rows are kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from feature_repo.online.rows import OnlineRow
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import PersonState
 from runtime.errors import HabitusError
-from streams.messages import Message, Shard
+from streams.messages import Message, Shard, gathered
 from streams.verification.cells import differing, phrases, same, told
 from streams.verification.chosen import Chosen
 from streams.verification.findings import Findings
@@ -126,7 +126,7 @@ class _Comparison:
     def run(self, shard: Shard, history: HistoryRows, last: int, progress: Progress) -> Compared:
         known = min(last, self._ends.log)
         read = self._sides.log.read(shard, 0, known + 1) if known > NOTHING else iter(())
-        for messages in _gathered(read, _MESSAGES_AT_ONCE):
+        for messages in gathered(read, _MESSAGES_AT_ONCE):
             made = self._recompute(messages)
             self._compare_rows(made, history.up_to(messages[-1].offset))
             progress(len(messages))
@@ -266,14 +266,3 @@ def _as_of(stored: Stored, covered: int) -> int:
         return covered
     own = stored.source_offset if stored.state is None else stored.state.offset
     return covered if own is None else max(covered, own)
-
-
-def _gathered(parts: Iterable[Sequence[Message]], size: int) -> Iterator[list[Message]]:
-    gathered: list[Message] = []
-    for part in parts:
-        gathered += part
-        if len(gathered) >= size:
-            yield gathered
-            gathered = []
-    if gathered:
-        yield gathered

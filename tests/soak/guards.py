@@ -142,7 +142,7 @@ ORDER_GUARDS = (
         HANDLERS,
         "    labels = send_labels(made.accepted, batch, shelf)\n    _append(made.rows, batch, shelf, shards)\n",
         "    _append(made.rows, batch, shelf, shards)\n    labels = send_labels(made.accepted, batch, shelf)\n",
-        (KILLS, MACHINE),
+        (f"{UNIT}test_handlers.py::test_killed_at_each_effect_in_turn_the_end_is_that_of_an_undisturbed_run",),
     ),
     Guard(
         "history before online rows",

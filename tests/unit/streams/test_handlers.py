@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -264,6 +265,24 @@ def test_a_batch_cut_otherwise_after_a_kill_changes_nothing(
     killed.recover(*{each.shard for each in sent})
     if sent[acknowledged:]:
         killed.deliver(*sent[acknowledged:])
+    assert _end_state(killed) == _end_state(undisturbed)
+
+
+@pytest.mark.parametrize("effects", range(12))
+def test_killed_at_each_effect_in_turn_the_end_is_that_of_an_undisturbed_run(
+    new_world: Callable[[], World], person: Person, effects: int
+) -> None:
+    """Promise: there is no moment between two effects at which a kill costs a row, a letter, a label or a publication."""
+    drawn = [("a", 1, 60, "labelled"), ("a", 2, 61, "bad"), ("a", 3, 62, "good")]
+    undisturbed, killed = new_world(), new_world()
+    undisturbed.deliver(*_send_all(undisturbed, person, drawn))
+    sent = _send_all(killed, person, drawn)
+    killed.fate.effects_left = effects
+    with suppress(killed.killed):
+        killed.deliver(*sent)
+    killed.fate.effects_left = None
+    killed.restart()
+    killed.deliver(*sent)
     assert _end_state(killed) == _end_state(undisturbed)
 
 
