@@ -24,6 +24,7 @@ from tests.scene import STOPS_WITHIN_S, Scene, person, require_nothing_lost, sen
 
 PEOPLE = 60
 WRONG = "wrong-Sesame"
+TRIES = 5
 TOLD_WITHIN_MS = 800  # instead of the five seconds that a real client tries
 run = CliRunner()
 
@@ -159,12 +160,20 @@ def test_kafkas_refusal_names_the_setting_and_no_secret(
 ) -> None:
     caplog.set_level("DEBUG")
     otherwise, named = kafka_refusals(kafka, certificates)[wrong]
-    with pytest.raises(Unavailable) as caught:
-        consumer(Settings(**(secured | otherwise)), bootstrap_timeout_ms=TOLD_WITHIN_MS)
-    assert named in caught.value.remedy
+    refused = refusal(Settings(**(secured | otherwise)), named)
     # Where it is certain, nobody waits. A server that merely hung up may only be starting.
-    assert isinstance(caught.value, AccessRefused) or "it hung up" in str(caught.value) or wrong == "no TLS there"
-    require_no_secret("".join(traceback.format_exception(caught.value)) + caplog.text, WRONG)
+    assert isinstance(refused, AccessRefused) or "it hung up" in str(refused) or wrong == "no TLS there"
+    require_no_secret("".join(traceback.format_exception(refused)) + caplog.text, WRONG)
+
+
+def refusal(settings: Settings, named: str) -> Unavailable:
+    """How the broker refuses us, with the setting `named`: a busy one may let a try or two time out first, as in a worker."""
+    for _ in range(TRIES):
+        with pytest.raises(Unavailable) as caught:
+            consumer(settings, bootstrap_timeout_ms=TOLD_WITHIN_MS)
+        if named in caught.value.remedy:
+            return caught.value
+    pytest.fail(f"{caught.value} does not name {named}")
 
 
 @pytest.mark.parametrize(
