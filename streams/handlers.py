@@ -5,14 +5,13 @@ topic            handler               its effects, each finished before the nex
 person.records   `handle_records`      dead letters, labels -> history -> person.features -> online rows -> watermark
 person.labels    `handle_labels`       dead letters -> history
 predictions      `handle_predictions`  dead letters -> history
-(a partition of person.records is assigned)  `recover`  online rows from the history -> watermark
+(a partition of person.records is assigned)  `recover`  what the history lacks -> online rows from the history -> watermark
 
 Place in the flow: `app` hands batches in and acknowledges them when a handler returns; the shelf does the effects; nothing
 here knows Faust, Kafka or Redis. The history is the write-ahead log: what comes before it may happen twice, what comes after it
 can be done again from it. So a worker may be killed anywhere, and a batch may be cut otherwise when it comes again.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,19 +22,19 @@ import pyarrow as pa
 from loguru import logger
 
 from feature_repo.labels import PersonLabel
-from feature_repo.materialise import event_time
 from feature_repo.offline.history import OffsetRange
 from feature_repo.predictions import PredictionLogEntry
 from feature_repo.temporal import PersonState
 from feature_repo.wire import encode_row
 from runtime.errors import EpochSuperseded
-from streams.letters.dead_letters import Rejected, dead_letter
 from streams.materialisation import materialise_messages
 from streams.messages import Batch, Message, Shard, by_shard
+from streams.rebuild import complete
 from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store
+from streams.sending import send_labels, send_letters
 from streams.shards import Shards
 from streams.shelf import Outgoing, Row, Shelf
-from streams.validation import Accepted, SeenRecord, read_label, read_prediction, sort_out
+from streams.validation import Accepted, read_label, read_prediction, sort_out
 
 T = TypeVar("T")
 
@@ -158,6 +157,9 @@ def _keep(
 
 
 def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> None:
+    """Bring the history as far as it is known to have been, once an assignment, then the online store up to it."""
+    if not shards.is_complete(shard):
+        shards.complete(shard, complete(shard, shards.end(shard), shelf))
     end = shards.end(shard)
     shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
 
@@ -166,19 +168,6 @@ def _publish_again(batch: Batch, end: int, shelf: Shelf) -> None:
     """What was not acknowledged may not have been published either; it comes from the history, never computed anew."""
     for rows in rows_again(batch, end, shelf):
         _publish(rows, batch, shelf)
-
-
-def send_letters(rejected: Sequence[Rejected], batch: Batch, shelf: Shelf) -> None:
-    """Bury what was rejected in `batch`; on return every dead letter is acknowledged."""
-    letters = [dead_letter(each, shelf.app_version, shelf.clock.now()) for each in rejected]
-    _do(shelf, "publishing dead letters", batch, lambda: shelf.publisher.dead_letters(batch.shard.topic, letters))
-
-
-def send_labels(accepted: Sequence[Accepted[SeenRecord]], batch: Batch, shelf: Shelf) -> int:
-    """Publish the labels that came inside `accepted`; returns how many."""
-    labels = [_split_label(each) for each in accepted if each.content.level is not None]
-    _do(shelf, "publishing labels", batch, lambda: shelf.publisher.labels(labels))
-    return len(labels)
 
 
 def _states(persons: Sequence[str], batch: Batch, end: int, shelf: Shelf) -> Mapping[str, PersonState]:
@@ -202,18 +191,6 @@ def _append(rows: pa.Table, batch: Batch, shelf: Shelf, shards: Shards) -> None:
 def _publish(rows: pa.Table, batch: Batch, shelf: Shelf) -> None:
     outgoing = [Outgoing(row["person_id"].encode(), encode_row(row)) for row in rows.to_pylist()]
     _do(shelf, "publishing features", batch, lambda: shelf.publisher.features(outgoing))
-
-
-def _split_label(seen: Accepted[SeenRecord]) -> Outgoing:
-    """The label event of a record that brought its level: stamped as the record was, valid or not (the label path judges)."""
-    record = seen.content.located.record
-    fields = {
-        "person_id": record.person_id,
-        "event_timestamp": event_time(record).isoformat(),
-        "obesity_level": seen.content.level,
-    }
-    # The standard library's writer: unlike the fast one it takes integers of any length.
-    return Outgoing(record.person_id.encode(), json.dumps(fields).encode(), seen.message.timestamp_ms)
 
 
 def _label_row(seen: Accepted[PersonLabel]) -> Row:

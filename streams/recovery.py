@@ -81,12 +81,12 @@ def _final(tables: Iterable[pa.Table], shelf: Shelf) -> tuple[pa.Table, dict[str
     return newest, states
 
 
-def fold_history(tables: Iterable[pa.Table], epoch: int) -> dict[str, PersonState]:
-    """The state of each person after all of `tables` of history rows, in log order, from the first."""
-    states: dict[str, PersonState] = {}
+def continue_states(tables: Iterable[pa.Table], states: dict[str, PersonState], epoch: int) -> dict[str, PersonState]:
+    """`states`, known before `tables` of history rows, and those of persons who come up in them, after all rows, in log order."""
+    after = dict(states)
     for rows in tables:
-        observe(rows["person_id"].to_pylist(), _observations(rows), states, epoch)
-    return states
+        observe(rows["person_id"].to_pylist(), _observations(rows), after, epoch)
+    return after
 
 
 def states_at(shard: Shard, end: int, persons: Sequence[str], shelf: Shelf) -> dict[str, PersonState]:

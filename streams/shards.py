@@ -47,6 +47,7 @@ class Shards:
         self._source = source
         self._epoch: int | None = None
         self._ends: dict[tuple[int, Shard], int] = {}
+        self._complete: set[tuple[int, Shard]] = set()
 
     @property
     def epoch(self) -> int:
@@ -74,10 +75,20 @@ class Shards:
         """The history now reaches to `end`."""
         self._ends[self.epoch, shard] = end
 
+    def is_complete(self, shard: Shard) -> bool:
+        """Whether `complete` was called since the shard was assigned."""
+        return (self.epoch, shard) in self._complete
+
+    def complete(self, shard: Shard, end: int) -> None:
+        """The history reaches to `end`, and holds all that it is known to have held."""
+        self.move(shard, end)
+        self._complete.add((self.epoch, shard))
+
     def forget(self, shards: Iterable[Shard]) -> None:
         """Read the epoch, and the ends of `shards`, anew when they are next needed."""
         forgotten = set(shards)
         self._ends = {place: end for place, end in self._ends.items() if place[1] not in forgotten}
+        self._complete = {place for place in self._complete if place[1] not in forgotten}
         self._epoch = None
 
     def renew(self) -> bool:
@@ -102,7 +113,7 @@ class Shards:
         Raises `Unavailable` if the log cannot be read.
         """
         expected = self.end(batch.shard) + 1
-        if batch.first == expected and batch.last - expected + 1 == len(batch.messages):
+        if all(message.offset == expected + place for place, message in enumerate(batch.messages)):
             yield batch
             return
         logger.info("{} was delivered where {}@{} was due: it is read from the log", batch, batch.shard, expected)

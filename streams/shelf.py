@@ -56,6 +56,14 @@ class EpochsLike(Protocol):
         """From now on readers read `epoch`."""
         ...
 
+    def finish(self, epoch: int) -> None:
+        """Nothing is left to do of the backfill into `epoch`."""
+        ...
+
+    def finished(self) -> int:
+        """The greatest epoch whose backfill left nothing to do."""
+        ...
+
     def plan_of(self, epoch: int) -> Plan | None:
         """What the rows of `epoch` hold; None for the first one, which nobody planned."""
         ...
@@ -155,6 +163,10 @@ class SourceLog(Protocol):
 
     def read(self, shard: Shard, first: int, end: int) -> Iterator[list[Message]]:
         """The messages from offset `first` up to, not with, `end`, in order, some at a time. Raises `Unavailable`."""
+        ...
+
+    def acknowledged(self, shard: Shard) -> int | None:
+        """The last offset that the workers have acknowledged; None without one. Raises `Unavailable`."""
         ...
 
     def log_id(self, topic: str) -> str:

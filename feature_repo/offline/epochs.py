@@ -14,7 +14,7 @@ from typing import Any
 from feature_repo.offline.files import Files
 from runtime.errors import HistoryConflict
 
-_STEP = re.compile(r"(\d{8})\.(plan|opened|current)\.json")
+_STEP = re.compile(r"(\d{8})\.(plan|opened|current|finished)\.json")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,14 @@ class Epochs:
     def publish(self, epoch: int) -> None:
         """From now on readers read `epoch`."""
         self._mark(epoch, "current")
+
+    def finish(self, epoch: int) -> None:
+        """Nothing is left to do of the backfill into `epoch`."""
+        self._mark(epoch, "finished")
+
+    def finished(self) -> int:
+        """The greatest epoch whose backfill left nothing to do."""
+        return self._greatest("finished")
 
     def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
         """Record that `epoch` is made from the topic with `log_id`, if none is recorded; returns the recorded one."""

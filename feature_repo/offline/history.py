@@ -142,18 +142,18 @@ class History:
 
     def _read_chain(self, topic: str, partition: int, after: int) -> Generator[pa.Table, None, tuple[int, int | None]]:
         """Gives the rows above `after`; returns how far they reach, and where it goes on if that is not the next offset."""
-        names, covered = self._names(topic, partition), None
+        names, covered = self._names(topic, partition), after
         for position, name in enumerate(names):
             # A file that starts at or before `after` + 1 may end after it, the ones before that cannot.
             if position + 1 < len(names) and _first_offset(names[position + 1]) <= after + 1:
                 continue
             file = self._open(name)
             offsets = _range_of(file)
-            if covered is not None and offsets.first > covered + 1:
+            if offsets.first > covered + 1:
                 return covered, offsets.first
-            covered = offsets.last
+            covered = max(covered, offsets.last)
             yield self._rows(file).filter(pc.field("source_offset") > after)
-        return after if covered is None else max(covered, after), None
+        return covered, None
 
     def _open(self, name: str) -> pq.ParquetFile:
         try:

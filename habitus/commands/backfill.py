@@ -26,20 +26,27 @@ def backfill(
     For after a feature was added or a rule changed, or a topic was made anew. The result is a new epoch, which readers see
     when it is whole. Cut off and run again, it goes on where it was.
     """
+    from feature_repo.online.rows import OnlineWriter, connect
     from feature_repo.store import apply_definitions
     from runtime.topics import Topics
+    from streams.adapters.kafka import KafkaLog
     from streams.backfill import backfill as rebuild
     from streams.bootstrap import make_shelf
     from streams.settings import StreamsSettings
 
     settings = StreamsSettings()
     topic = Topics(settings).records.name
+    KafkaLog(settings).partitions(topic)  # a worker would wait for what is not there; who typed a command is told
+    OnlineWriter(connect(settings), settings.project).refuse_eviction()
     with progress_bar() as bar:
         task = bar.add_task(f"records of {topic}", total=None)
         done = rebuild(
-            make_shelf(settings), topic, restart=restart, progress=lambda made, of: bar.update(task, completed=made, total=of)
+            make_shelf(settings),
+            topic,
+            restart=restart,
+            progress=lambda made, of: bar.update(task, completed=made, total=of),
+            readers_moved=lambda: apply_definitions(settings),
         )
-    apply_definitions(settings)
     if as_json:
         typer.echo(json.dumps(asdict(done)))
         return

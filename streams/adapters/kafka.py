@@ -116,6 +116,17 @@ class KafkaLog:
         finally:
             reader.close()
 
+    def acknowledged(self, shard: Shard) -> int | None:
+        """The last offset that the workers have acknowledged; None without one. Raises `Unavailable`."""
+        reader = consumer(self._settings, group_id=f"{self._settings.topic_prefix}streams")
+        try:
+            found = reader.committed(TopicPartition(shard.topic, shard.partition))
+        except KafkaError as error:
+            raise Unavailable("kafka", f"what is acknowledged of {shard} is unknown ({error!r})") from error
+        finally:
+            reader.close()
+        return None if found is None else int(found) - 1
+
     def log_id(self, topic: str) -> str:
         """Kafka's own id of the topic: another one if it is deleted and made anew. Raises `Unavailable`."""
         client = admin(self._settings)

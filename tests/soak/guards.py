@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NOTHING = ""
 HANDLERS, RECOVERY, SHARDS = "streams/handlers.py", "streams/recovery.py", "streams/shards.py"
+REBUILD = "streams/rebuild.py"
 FILES, HISTORY, GUARD, ONLINE = (
     "feature_repo/offline/files.py",
     "feature_repo/offline/history.py",
@@ -193,9 +194,41 @@ ORDER_GUARDS = (
         "holes are healed from the log",
         "a message that was not delivered being covered by a file for ever",
         SHARDS,
-        "        if batch.first == expected and batch.last - expected + 1 == len(batch.messages):\n",
+        "        if all(message.offset == expected + place for place, message in enumerate(batch.messages)):\n",
         "        if True:\n",
         (f"{UNIT}test_handlers.py::test_a_message_that_was_not_delivered_is_read_from_the_log",),
+    ),
+    Guard(
+        "what was acknowledged is in the history",
+        "records lost for good when history and online store are set back to a backup",
+        REBUILD,
+        "    return min(max(earlier, acknowledged(shard, shelf), believed), log_end)\n",
+        "    return min(max(earlier, believed), log_end)\n",
+        (f"{UNIT}test_restored.py",),
+    ),
+    Guard(
+        "a restored history is made whole before the next fold",
+        "a worker refusing every record after its history was set back under a living online store",
+        HANDLERS,
+        "    if not shards.is_complete(shard):\n",
+        "    if False:\n",
+        (f"{UNIT}test_restored.py",),
+    ),
+    Guard(
+        "a backfill covers what was acknowledged",
+        "readers going back when a history that was set back is backfilled",
+        "streams/backfill.py",
+        "        return max(self.rebuild.earlier.end, self._acknowledged) if self.rebuild.earlier.any else self._log_end\n",
+        "        return self.rebuild.earlier.end if self.rebuild.earlier.any else self._log_end\n",
+        (f"{UNIT}test_restored.py",),
+    ),
+    Guard(
+        "a backfill starts from all earlier epochs made from its log",
+        "records lost that were acknowledged in an epoch which another backfill published meanwhile",
+        REBUILD,
+        "        ours = (number for number in range(shelf.epoch) if epochs.bind_log(number, shard.topic, log_id) == log_id)\n",
+        "        ours = (number for number in range(min(shelf.epoch, 1)))\n",
+        (f"{UNIT}test_backfill_rivals.py",),
     ),
     Guard(
         "dead letters and rows are awaited",

@@ -56,10 +56,12 @@ class Fate:
 class MemoryEpochs:
     """As `Epochs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, fate: Fate) -> None:
         self.plans: dict[int, Plan] = {}
         self.opened = 0
         self.published = 0
+        self.done = 0
+        self._fate = fate
         self.logs: dict[tuple[int, str], str] = {}
 
     def written(self) -> int:
@@ -72,15 +74,25 @@ class MemoryEpochs:
         return max((plan for plan in self.plans.values() if plan.epoch > self.opened), key=lambda plan: plan.epoch, default=None)
 
     def plan(self, plan: Plan) -> None:
+        self._fate.step()
         self.plans[plan.epoch] = plan
 
     def plan_of(self, epoch: int) -> Plan | None:
         return self.plans.get(epoch)
 
     def open(self, epoch: int) -> None:
+        self._fate.step()
         self.opened = max(self.opened, epoch)
 
+    def finish(self, epoch: int) -> None:
+        self._fate.step()
+        self.done = max(self.done, epoch)
+
+    def finished(self) -> int:
+        return self.done
+
     def publish(self, epoch: int) -> None:
+        self._fate.step()
         self.published = max(self.published, epoch)
 
     def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
@@ -92,7 +104,7 @@ class MemoryHistory:
 
     def __init__(self, dataset: Dataset, fate: Fate) -> None:
         self.dataset = dataset
-        self.epochs = MemoryEpochs()
+        self.epochs = MemoryEpochs(fate)
         self.by_epoch: dict[int, dict[Shard, list[tuple[OffsetRange, pa.Table, datetime]]]] = defaultdict(
             lambda: defaultdict(list)
         )
@@ -186,6 +198,7 @@ class MemoryOnline:
         return True
 
     def remove_older(self, epoch: int) -> int:
+        self._fate.step()
         older = [person_id for person_id, written in self.row_epochs.items() if written < epoch]
         for person_id in older:
             del self.persons[person_id], self.row_epochs[person_id]
@@ -238,6 +251,7 @@ class World:
         self.fate = Fate()
         self.log: dict[Shard, list[Message]] = defaultdict(list)
         self.log_ids: dict[str, str] = {}
+        self.acknowledged_offsets: dict[Shard, int] = {}
         self.features = MemoryHistory(PERSON_FEATURES, self.fate)
         self.labels = MemoryHistory(PERSON_LABELS, self.fate)
         self.predictions = MemoryHistory(PREDICTIONS, self.fate)
@@ -269,6 +283,9 @@ class World:
         found = [each for each in self.log[shard] if first <= each.offset < end]
         return (found[start : start + READ_AT_ONCE] for start in range(0, len(found), READ_AT_ONCE))
 
+    def acknowledged(self, shard: Shard) -> int | None:
+        return self.acknowledged_offsets.get(shard)
+
     def log_id(self, topic: str) -> str:
         return self.log_ids.get(topic, "the first")
 
@@ -284,8 +301,12 @@ class World:
         return message
 
     def deliver(self, *messages: Message) -> Applied:
+        """Hand `messages` of one topic to the worker; if its handler returns, they are acknowledged."""
         topic = messages[0].shard.topic
-        return HANDLERS[topic](messages, self.shelf, self.shards[topic])
+        applied = HANDLERS[topic](messages, self.shelf, self.shards[topic])
+        for each in messages:
+            self.acknowledged_offsets[each.shard] = max(each.offset, self.acknowledged_offsets.get(each.shard, -1))
+        return applied
 
     def recover(self, *shards: Shard) -> None:
         recover(shards, self.shelf, self.shards[RECORDS])
