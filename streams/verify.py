@@ -39,6 +39,7 @@ __all__ = ["Report", "Source", "verify", "verify_source"]
 
 LOOKS = 3
 _PAUSE_S = 1.0
+_SWITCH_PAUSES = 30  # a switch takes as long as the newest rows of all persons take to be written online
 _MS_PER_S = 1000
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -87,14 +88,27 @@ async def verify_source(
 ) -> Report:
     """As `verify`."""
     started = time.monotonic()
-    first = look = await _Look(source, source.history.epochs.current()).compare(size, progress)
+    first = look = await _Look(source, await _settled_epoch(source, sleep)).compare(size, progress)
     for _ in range(looks - 1):
         if look.findings.holds:
             break
         await sleep(_PAUSE_S)
-        again = _Look(source, source.history.epochs.current())
+        again = _Look(source, await _settled_epoch(source, sleep))
         look = await again.compare_named(look.findings.persons(), progress)
     return replace(_report(first, look.findings), seconds=time.monotonic() - started)
+
+
+async def _settled_epoch(source: Source, sleep: Sleep) -> int:
+    """The epoch that readers read; while a backfill moves writers and readers, what is online is of two: that is waited for.
+
+    A backfill that was cut off there does not move on: then the epoch that is read is compared, and the online store differs.
+    """
+    epochs = source.history.epochs
+    for _ in range(_SWITCH_PAUSES):
+        if epochs.written() <= epochs.current():
+            break
+        await sleep(_PAUSE_S)
+    return epochs.current()
 
 
 @asynccontextmanager
@@ -158,8 +172,14 @@ class _Look:
         return sample(size, online.union(self._history.scan(["person_id"])["person_id"].unique().to_pylist()))
 
     def _ends(self, shard: Shard) -> Ends:
+        acknowledged = self.source.log.acknowledged(shard)
         history_end = self._history.end(shard.topic, shard.partition)
-        return Ends(self.source.log.end(shard) - 1, NOTHING if history_end is None else history_end, self._watermark(shard))
+        return Ends(
+            self.source.log.end(shard) - 1,
+            NOTHING if history_end is None else history_end,
+            self._watermark(shard),
+            NOTHING if acknowledged is None else acknowledged,
+        )
 
     def _watermark(self, shard: Shard) -> int | None:
         try:

@@ -44,6 +44,10 @@ class LogSide(Protocol):
         """The offset that the next message will get."""
         ...
 
+    def acknowledged(self, shard: Shard) -> int | None:
+        """The last offset that the workers have acknowledged."""
+        ...
+
     def read(self, shard: Shard, first: int, end: int) -> Iterator[list[Message]]:
         """The messages from `first` up to, not with, `end`, in order, some at a time."""
         ...

@@ -20,6 +20,7 @@ from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import Observation
 from runtime.clock import FixedClock
 from runtime.kafka import partition_for
+from streams.backfill import backfill
 from streams.messages import Shard
 from streams.verification.cells import differing, same
 from streams.verification.chosen import EVERYBODY, sample
@@ -346,9 +347,49 @@ def test_a_switch_of_epochs_is_a_difference_only_while_it_lasts(settled: World) 
     assert asyncio.run(verify_source(source_of(settled), None, looks=2, sleep=finish)).holds
 
 
+def test_a_backfill_that_moves_writers_and_readers_is_waited_for(settled: World) -> None:
+    """Promise: between the opening of an epoch and its publication, when what is online is of two, nothing is judged."""
+    real = type(settled.features.epochs).publish
+    seen: list[Report] = []
+
+    def publishes(epoch: int) -> None:
+        async def goes_on(_: float) -> None:
+            real(settled.features.epochs, epoch)
+
+        seen.append(asyncio.run(verify_source(source_of(settled), None, looks=1, sleep=goes_on)))
+
+    settled.features.epochs.publish = publishes
+    backfill(settled.shelf, RECORDS)
+    assert (seen[0].holds, seen[0].epoch) == (True, 1)
+
+
+def test_a_backfill_that_was_cut_off_at_the_switch_is_told_after_a_while(settled: World) -> None:
+    settled.features.epochs.opened = 1
+    settled.online.watermark_epochs = dict.fromkeys(settled.online.watermarks, 1)
+    pauses: list[float] = []
+
+    async def wait(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    found = asyncio.run(verify_source(source_of(settled), None, looks=1, sleep=wait))
+    assert found.positions
+    assert len(pauses) == 30
+
+
+def test_a_history_set_back_behind_what_was_acknowledged_is_found(settled: World) -> None:
+    shard = next(shard for shard, files in settled.features.files.items() if len(files) > 1)
+    settled.features.files[shard].pop()
+    settled.online.watermarks[shard] = settled.features.end(shard.topic, shard.partition)
+    found = verified(settled)
+    assert found.positions
+    assert any("the workers have acknowledged offset" in each for each in found.examples)
+
+
 def test_positions_that_cannot_be_are_told() -> None:
     shard = Shard(RECORDS, 1)
     assert contradictions(shard, Ends(log=9, history=7, watermark=5), 8) == []
+    assert contradictions(shard, Ends(9, 7, 5, 8), 8) == []
+    assert "have acknowledged offset 8, the history reaches to 7" in contradictions(shard, Ends(9, 7, 5, 8), 7)[0]
     assert contradictions(shard, Ends(log=-1, history=-1, watermark=None), -1) == []
     assert "the history reaches to offset 12, the topic to 9" in contradictions(shard, Ends(9, 7, 7), 12)[0]
     assert "has no watermark" in contradictions(shard, Ends(9, 7, None), 7)[0]
