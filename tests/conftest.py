@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+# Before Feast, whose import keeps every metric of the process, of whatever registry, in one file by its name.
+import prometheus_client  # noqa: F401
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
