@@ -4,19 +4,21 @@ Place in the flow: an adapter loads a classifier and its signature, `admit` chec
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from loguru import logger
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import inline_row
 from feature_repo.model_input import as_model_input
 from feature_repo.person import parse_record, resolve_time
+from predictor.compiled import CompiledPipeline, NotCompiled, compile_checked
 from runtime.errors import ModelRefused
 
 _SUM_TOLERANCE = 1e-6  # seven float64 probabilities, normalised, sum to one within 1e-15; float32 ones within 1e-6
@@ -61,24 +63,46 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """An admitted model. `order` are the classifier's columns in the order of `LEVELS`."""
+    """An admitted model. `order` are the classifier's columns in the order of `LEVELS`.
+
+    `compiled` answers if there is one; `evaluation_note` says why not if there is none.
+    """
 
     name: str
     version: str
     inputs: tuple[str, ...]
     loaded_at: datetime
     classifier: Classifier
-    order: tuple[int, ...]
+    order: npt.NDArray[np.int64]
+    compiled: CompiledPipeline | None = None
+    evaluation_note: str = ""
+
+    @property
+    def evaluation(self) -> str:
+        """Who answers: the `compiled` form, or the `registered` object itself."""
+        return "registered" if self.compiled is None else "compiled"
 
     def score(self, columns: Mapping[str, Sequence[Any]]) -> npt.NDArray[np.float64]:
         """Probabilities of n rows given as columns of features: n x 7 in the order of `LEVELS`."""
+        if self.compiled is not None:
+            return self.compiled.predict(columns)[:, self.order]
         frame = as_model_input(columns, self.inputs)
-        return np.asarray(self.classifier.predict_proba(frame), dtype=np.float64)[:, list(self.order)]
+        return np.asarray(self.classifier.predict_proba(frame), dtype=np.float64)[:, self.order]
 
 
-def admit(classifier: Classifier, inputs: Sequence[str], *, name: str, version: str, loaded_at: datetime) -> ServedModel:
-    """Check `classifier` and warm it up. Raises `ModelRefused` if it must not serve: an input that is no feature, classes that
-    are not the seven levels, or an answer that is no finite probability.
+def admit(
+    classifier: Classifier,
+    inputs: Sequence[str],
+    *,
+    name: str,
+    version: str,
+    loaded_at: datetime,
+    sample: pd.DataFrame | None = None,
+) -> ServedModel:
+    """Check `classifier`, warm it up, and compile it if it can be; on rows like `sample` both are compared.
+
+    Raises `ModelRefused` if it must not serve: an input that is no feature, classes that are not the seven levels, or an answer
+    that is no finite probability.
     """
     described = f"{name} version {version}"
     unknown = [each for each in inputs if each not in FEATURE_NAMES]
@@ -88,10 +112,19 @@ def admit(classifier: Classifier, inputs: Sequence[str], *, name: str, version: 
     classes = [str(each) for each in classifier.classes_]
     if sorted(classes) != sorted(LEVELS):
         raise ModelRefused(f"{described} has the classes {classes}, not the seven levels", remedy=_REMEDY)
-    order = tuple(classes.index(level) for level in LEVELS)
+    order = np.array([classes.index(level) for level in LEVELS])
     model = ServedModel(name, version, tuple(inputs), loaded_at, classifier, order)
-    _warm_up(model, described)
-    return model
+    _warm_up(model, described)  # as registered: what it cannot score is compiled for nobody
+    return _compiled(model, sample)
+
+
+def _compiled(model: ServedModel, sample: pd.DataFrame | None) -> ServedModel:
+    try:
+        compiled = compile_checked(model.classifier, model.inputs, sample)
+    except NotCompiled as why:
+        logger.bind(version=model.version).warning("the registered object serves: {}", why)
+        return replace(model, evaluation_note=str(why))
+    return replace(model, compiled=compiled)
 
 
 def _warm_up(model: ServedModel, described: str) -> None:

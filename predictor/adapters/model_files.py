@@ -7,22 +7,26 @@ the version that last served well under the alias, so that a restart without MLf
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import mlflow.sklearn
+import pandas as pd
 from loguru import logger
 from mlflow.models import Model
 
+from feature_repo.reference import ROWS
 from predictor.model import ServedModel, admit
 from runtime.clock import Clock
 from runtime.errors import ModelRefused, Unavailable
-from runtime.registry import ModelVersion, Registry
+from runtime.registry import REFERENCE_FOLDER, ModelVersion, Registry
 
 _DIGEST_BYTES = 4
 _MANIFEST = "MLmodel"
+SAMPLED_ROWS = 1_000  # of the reference: a third of a second of the registered object's time
 
 
 class ModelFiles:
@@ -90,7 +94,20 @@ def load_folder(folder: Path, name: str, version: str, clock: Clock) -> ServedMo
         raise ModelRefused(f"{name} version {version} does not load: {type(error).__name__}: {error}") from error
     if signature is None or signature.inputs is None:
         raise ModelRefused(f"{name} version {version} has no signature", remedy="log the model with its signature")
-    return admit(classifier, signature.inputs.input_names(), name=name, version=version, loaded_at=clock.now())
+    inputs = signature.inputs.input_names()
+    return admit(classifier, inputs, name=name, version=version, loaded_at=clock.now(), sample=_sample(folder, inputs))
+
+
+def _sample(folder: Path, inputs: Sequence[str]) -> pd.DataFrame | None:
+    """Some of the rows that the model's reference keeps, to compare on; None if it keeps none with all of its inputs."""
+    path = folder / REFERENCE_FOLDER / ROWS
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return None
+    if not set(inputs) <= set(rows.columns):
+        return None
+    return rows.sample(n=min(SAMPLED_ROWS, len(rows)), random_state=0)
 
 
 def _folder_name(version: ModelVersion) -> str:
