@@ -8,12 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from loguru import logger
-from redis import asyncio as redis_asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from feature_repo.online.connections import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, AsyncClient, names_a_cluster, open_async_client
-from feature_repo.online.rows import OnlineReader
+from feature_repo.online.reader import OnlineReader, open_hashes
 from predictor.adapters.grpc_server import GrpcServer, PredictorService
 from predictor.adapters.health import watch
 from predictor.adapters.kafka_log import prediction_log
@@ -32,7 +28,7 @@ class PredictorProcess:
     def __init__(self, settings: PredictorSettings) -> None:
         self._settings = settings
         clock = SystemClock()
-        self._reader = OnlineReader(_redis(settings), settings.project)
+        self._reader = OnlineReader(open_hashes(settings), settings.project)
         self._shelf = Shelf(ModelFiles(Registry(settings), settings.home, clock))
         self._log = prediction_log(settings, settings.predictor_log_buffer)
         self._wake = asyncio.Event()
@@ -70,19 +66,3 @@ class PredictorProcess:
         stopping.cancel()
         for task in done:
             task.result()
-
-
-def _redis(settings: PredictorSettings) -> AsyncClient:
-    """A client whose requests wait for one of few connections, and which tries a connection that Redis had closed once more."""
-    url = settings.redis_url.get_secret_value()
-    if names_a_cluster(url):
-        return open_async_client(url)  # whose connections to each node are its own affair
-    pool = redis_asyncio.BlockingConnectionPool.from_url(
-        url,
-        max_connections=settings.predictor_redis_connections,
-        timeout=ANSWER_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
-    )
-    return redis_asyncio.Redis.from_pool(pool)  # which closes with the client

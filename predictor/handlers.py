@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import event_time, inline_row
-from feature_repo.online.rows import OnlineRow
+from feature_repo.online.reader import OnlineRow
 from feature_repo.person import ATTRIBUTES, PersonRecord, parse_record, resolve_time
 from feature_repo.predictions import PredictionLogEntry
 from predictor.messages import Answer, FeatureOrigin, PredictionRequest, Serving

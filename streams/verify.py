@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feature_repo.offline.history import History, open_history
-from feature_repo.online.rows import OnlineWriter, connect, connect_async
+from feature_repo.online.reader import connect_async
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.schemas import PERSON_FEATURES
 from runtime.clock import Clock, SystemClock
 from runtime.errors import EpochSuperseded

@@ -10,7 +10,7 @@ from redis.connection import parse_url
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.materialise import Located
-from feature_repo.online.rows import OnlineReader, OnlineRow, connect_async
+from feature_repo.online.reader import OnlineReader, OnlineRow, open_hashes
 from feature_repo.person import PersonRecord
 from runtime.settings import Settings
 
@@ -36,12 +36,11 @@ def read(settings: Settings, *person_ids: str, project: str | None = None, **opt
     """Rows with all features and states, through the predictor's reader with its `options`."""
 
     async def ask() -> list[OnlineRow | None]:
-        client = connect_async(settings)
+        reader = OnlineReader(open_hashes(settings), project or settings.project, **options)
         try:
-            reader = OnlineReader(client, project or settings.project, **options)
             return await reader.read(person_ids, FEATURE_NAMES, with_state=True)
         finally:
-            await client.aclose()
+            await reader.close()
 
     return asyncio.run(ask())
 

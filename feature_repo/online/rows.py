@@ -1,14 +1,12 @@
-"""The online store: guarded, pipelined writes for the stream, pipelined reads for the predictor.
+"""Writing the online store: guarded and pipelined, for the stream.
 
-Place in the flow: the stream applies rows and then the partition's watermark; the predictor reads rows and states by
-person. Every write is guarded in Redis itself (`guard`): a state only moves on to a greater (epoch, offset), a row only to
-a greater (epoch, event time, offset), so applying twice or out of order changes nothing. A row replaces another whole: a
-feature that the new one does not have is removed.
+Place in the flow: the stream applies rows and then the partition's watermark; `reader` reads them. Every write is guarded in
+Redis itself (`guard`): a state only moves on to a greater (epoch, offset), a row only to a greater (epoch, event time,
+offset), so applying twice or out of order changes nothing. A row replaces another whole: a feature that the new one does not
+have is removed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, cast
 
@@ -17,10 +15,10 @@ from redis import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
 from feature_repo.online import guard, layout
-from feature_repo.online.connections import AsyncClient, Client, open_async_client, open_client
-from feature_repo.temporal import STATE_VERSION, PersonState, to_us
-from runtime.clock import Clock, SystemClock
-from runtime.errors import EpochSuperseded, Unavailable, UnknownStateVersion
+from feature_repo.online.connections import Client, open_client
+from feature_repo.online.reader import decode_state
+from feature_repo.temporal import PersonState
+from runtime.errors import EpochSuperseded, Unavailable
 from runtime.refusals import redis_failure
 from runtime.settings import Settings
 
@@ -35,26 +33,6 @@ def connect(settings: Settings) -> Client:
         return open_client(settings.redis_url.get_secret_value())
     except _FAILURES as error:
         raise redis_failure(error) from error
-
-
-def connect_async(settings: Settings) -> AsyncClient:
-    """As `connect`, for asyncio."""
-    return open_async_client(settings.redis_url.get_secret_value())
-
-
-@dataclass(frozen=True)
-class OnlineRow:
-    """What is stored of a person: the features asked for, the record behind them (None: Feast wrote the row, by
-    materialisation or push), the fold's state if asked for. The values of an expired row are None; its state is as stored.
-    """
-
-    values: Mapping[str, Any]
-    event_timestamp: datetime
-    source_topic: str | None
-    source_partition: int | None
-    source_offset: int | None
-    state: PersonState | None = None
-    expired: bool = False
 
 
 class OnlineWriter:
@@ -192,59 +170,6 @@ class OnlineWriter:
             raise redis_failure(error) from error
 
 
-class OnlineReader:
-    """Reads of one Feast project, for asyncio. With a `ttl`, rows older than it are `expired`; nothing is deleted."""
-
-    def __init__(self, client: AsyncClient, project: str, *, ttl: timedelta | None = None, clock: Clock | None = None) -> None:
-        self._client = client
-        self._project = project
-        self._ttl = ttl
-        self._clock = clock or SystemClock()
-
-    async def read(
-        self, person_ids: Sequence[str], features: Sequence[str], *, with_state: bool = False
-    ) -> list[OnlineRow | None]:
-        """The rows of `person_ids`, in their order, None where nothing is stored; one round trip.
-
-        Raises `KeyError` for a feature that is none, `UnknownStateVersion`, `Unavailable` if Redis does not answer.
-        """
-        fields = [layout.TIMESTAMP_FIELD, layout.ROW_FIELD, *([layout.STATE_FIELD] if with_state else [])]
-        fields += [layout.FIELDS[name] for name in features]
-        pipe = self._client.pipeline(transaction=False)
-        for person_id in person_ids:
-            pipe.hmget(layout.entity_key(person_id, self._project), fields)  # type: ignore[arg-type]  # keys are bytes
-        try:
-            found: list[list[bytes | None]] = await pipe.execute()
-        except _FAILURES as error:
-            raise redis_failure(error) from error
-        rows = [_online_row(values, features, with_state=with_state) for values in found]
-        return rows if self._ttl is None else [self._hidden_if_old(row, self._clock.now() - self._ttl) for row in rows]
-
-    @staticmethod
-    def _hidden_if_old(row: OnlineRow | None, limit: datetime) -> OnlineRow | None:
-        if row is None or row.event_timestamp >= limit:
-            return row
-        return replace(row, values=dict.fromkeys(row.values), expired=True)
-
-    async def ping(self) -> None:
-        """Raises `Unavailable` if Redis does not answer."""
-        try:
-            await self._client.ping()  # type: ignore[misc]  # typed for both kinds of client
-        except _FAILURES as error:
-            raise redis_failure(error) from error
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-
-def decode_state(data: bytes) -> PersonState:
-    """The state in `data`. Raises `UnknownStateVersion` if other code wrote it than this can continue."""
-    if data[0] != STATE_VERSION:
-        raise UnknownStateVersion(data[0], STATE_VERSION)
-    return PersonState.decode(data)
-
-
 def event_times_us(rows: pa.Table) -> list[int]:
     """The rows' event times in microseconds since 1970."""
     times: list[int] = rows["event_timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
@@ -266,21 +191,3 @@ def _chunks(keys: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
     remaining = iter(keys)
     while chunk := list(islice(remaining, size)):
         yield chunk
-
-
-def _online_row(values: Sequence[bytes | None], features: Sequence[str], *, with_state: bool) -> OnlineRow | None:
-    stamp, origin, *rest = values
-    if stamp is None:
-        return None
-    state = decode_state(rest[0]) if with_state and rest[0] else None
-    decoded = map(layout.decode_value, rest[1:] if with_state else rest)
-    event_time = layout.decode_timestamp(stamp)
-    source = layout.RowOrigin.decode(origin, to_us(event_time))
-    return OnlineRow(
-        values=dict(zip(features, decoded, strict=True)),
-        event_timestamp=event_time,
-        source_topic=source.topic if source else None,
-        source_partition=source.partition if source else None,
-        source_offset=source.offset if source else None,
-        state=state,
-    )

@@ -9,7 +9,8 @@ from redis.exceptions import RedisError
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.online import layout
 from feature_repo.online.connections import AsyncClient
-from feature_repo.online.rows import OnlineReader, OnlineWriter
+from feature_repo.online.reader import ClientSource, OnlineReader
+from feature_repo.online.rows import OnlineWriter
 from runtime.errors import UnknownStateVersion
 from runtime.refusals import redis_failure
 from streams.messages import Shard
@@ -26,7 +27,7 @@ class RedisSide:
     def __init__(self, client: AsyncClient, writer: OnlineWriter, project: str) -> None:
         self._client = client
         self._writer = writer
-        self._reader = OnlineReader(client, project)
+        self._reader = OnlineReader(ClientSource(client), project)
         self._project = project
 
     def watermark(self, shard: Shard) -> int | None:

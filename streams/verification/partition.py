@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.latest import latest_of_persons
-from feature_repo.online.rows import OnlineRow
+from feature_repo.online.reader import OnlineRow
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import PersonState
 from runtime.errors import HabitusError

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from feature_repo.online.rows import OnlineRow
+from feature_repo.online.reader import OnlineRow
 from streams.messages import Message, Shard
 
 

@@ -20,7 +20,8 @@ from feature_repo.labels import parse_label
 from feature_repo.materialise import event_time
 from feature_repo.offline.history import open_history
 from feature_repo.online import layout
-from feature_repo.online.rows import OnlineReader, OnlineWriter, connect, connect_async
+from feature_repo.online.reader import ClientSource, OnlineReader, connect_async
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from feature_repo.temporal import PersonState, to_us
 from feature_repo.wire import encode_row
@@ -185,7 +186,7 @@ def _find_online(settings: StreamsSettings, left: EndState) -> None:
 async def _online_rows(settings: StreamsSettings) -> dict[str, Any]:
     persons = iter(_online_persons(settings))
     client = connect_async(settings)
-    reader = OnlineReader(client, settings.project)
+    reader = OnlineReader(ClientSource(client), settings.project)
     rows: dict[str, Any] = {}
     try:
         while part := list(islice(persons, _READ_AT_ONCE)):

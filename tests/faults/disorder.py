@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from feature_repo.online.rows import OnlineReader, connect_async
+from feature_repo.online.reader import ClientSource, OnlineReader, connect_async
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS
 from runtime.kafka import producer
 from streams.adapters.dead_letters import read_dead_letters
@@ -116,7 +116,7 @@ async def _online(scene: Scene, names: Sequence[str]) -> dict[str, Place]:
     """The place in the log of the record behind each person's online row."""
     client = connect_async(scene.settings)
     try:
-        found = await OnlineReader(client, scene.settings.project).read(names, ["bmi"])
+        found = await OnlineReader(ClientSource(client), scene.settings.project).read(names, ["bmi"])
     finally:
         await client.aclose()
     return {name: (row.source_partition, row.source_offset) for name, row in zip(names, found, strict=True) if row}

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from feature_repo.online.rows import OnlineReader, OnlineWriter, connect, connect_async
+from feature_repo.online.reader import ClientSource, OnlineReader, connect_async
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE
 from habitus.cli import app
@@ -210,7 +211,7 @@ def look_once(settings: Settings) -> None:
 def look_once_async(settings: Settings) -> None:
     async def look() -> None:
         async with connect_async(settings) as client:
-            await OnlineReader(client, "p").read(["p1"], ["bmi"])
+            await OnlineReader(ClientSource(client), "p").read(["p1"], ["bmi"])
 
     asyncio.run(look())
 

@@ -23,7 +23,8 @@ from redis import Redis
 from feature_repo.materialise import materialise
 from feature_repo.offline.history import OffsetRange, epoch_folder, open_history
 from feature_repo.online import layout
-from feature_repo.online.rows import OnlineRow, OnlineWriter, connect
+from feature_repo.online.reader import OnlineRow
+from feature_repo.online.rows import OnlineWriter, connect
 from feature_repo.online_store import PersonRedisOnlineStore
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.store import apply_definitions, open_store

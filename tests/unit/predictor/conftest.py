@@ -13,7 +13,7 @@ import pytest
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import Located, materialise
-from feature_repo.online.rows import OnlineRow
+from feature_repo.online.reader import OnlineRow
 from feature_repo.person import parse_record, resolve_time
 from feature_repo.predictions import PredictionLogEntry
 from feature_repo.temporal import PersonState

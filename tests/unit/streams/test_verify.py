@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.gate import person_hash
-from feature_repo.online.rows import OnlineRow
+from feature_repo.online.reader import OnlineRow
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import Observation
 from runtime.clock import FixedClock
