@@ -5,7 +5,7 @@ Place in the flow: the predictor writes it to topic `predictions`; the stream ke
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,8 +22,33 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 EntryTime = Annotated[AwareDatetime, Field(ge=EARLIEST_EVENT, lt=datetime(2262, 1, 1, tzinfo=UTC))]
 
 
+class LoggedPrediction(TypedDict):
+    """What the predictor writes of an answer: a `PredictionLogEntry`'s fields; to validate them costs more than to send them."""
+
+    request_id: str
+    person_id: str
+    model_name: str
+    model_version: str
+    model_alias: str | None
+    obesity_level: str
+    probabilities: Mapping[str, float]
+    features: Mapping[str, Any]
+    event_timestamp: datetime
+    feature_topic: str | None
+    feature_partition: int | None
+    feature_offset: int | None
+    served_at: datetime
+
+
+def encode_prediction(entry: LoggedPrediction) -> bytes:
+    """The entry as a message's value."""
+    return encode_row(entry)
+
+
 class PredictionLogEntry(BaseModel):
-    """One answered prediction. `person_id` is empty for an inline record that named no person.
+    """One answered prediction, as the stream and the monitor read it.
+
+    `person_id` is empty for an inline record that named no person.
 
     `features` are the model's inputs as used, of the time `event_timestamp`. `feature_*` name the Kafka record behind what was
     stored of the person, for an inline record of that person too; None where nothing is stored.
@@ -44,10 +69,6 @@ class PredictionLogEntry(BaseModel):
     feature_partition: Int32 | None
     feature_offset: Int64 | None
     served_at: EntryTime
-
-    def encode(self) -> bytes:
-        """The entry as a message's value."""
-        return encode_row(self.model_dump())
 
     def history_row(self, topic: str, partition: int, offset: int, ingested_at: datetime) -> dict[str, Any]:
         """The entry as a row of `schemas.PREDICTIONS`, with the message it came in."""

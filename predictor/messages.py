@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from feature_repo.predictions import PredictionLogEntry
+from feature_repo.predictions import LoggedPrediction
 from predictor.model import ServedModel
 from runtime.registry import Alias
 
@@ -55,9 +55,9 @@ class Answer:
     origin: FeatureOrigin
     inputs: Mapping[str, Any]
 
-    def log_entry(self, served_at: datetime) -> PredictionLogEntry:
+    def log_entry(self, served_at: datetime) -> LoggedPrediction:
         """The entry of the prediction log."""
-        return PredictionLogEntry(
+        return LoggedPrediction(
             request_id=self.request_id,
             person_id=self.person_id,
             model_name=self.serving.model.name,

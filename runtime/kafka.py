@@ -3,6 +3,7 @@
 Place in the flow: adapters of every service use it; nobody else creates topics (never Faust, never the broker).
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,9 @@ LINGER_MS = 20  # about 10,000 acknowledged records a second from one producer, 
 _MAX_REQUEST_BYTES = RECORD_LIMIT_BYTES * 20
 
 
+_native_log = logging.getLogger("librdkafka")
+
+
 def client_options(settings: Settings) -> dict[str, Any]:
     """Connection options that kafka-python's clients and aiokafka's take alike. They hold the password: never log them."""
     options: dict[str, Any] = {
@@ -43,6 +47,31 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options["ssl_context"] = client_context(
             settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, settings.kafka_ssl_key_password
         )
+    return options
+
+
+def native_options(settings: Settings) -> dict[str, Any]:
+    """The same for librdkafka's clients, which log to ours. They hold the password: never log them."""
+    options: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "security.protocol": settings.kafka_security_protocol,
+        "logger": _native_log,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        assert settings.kafka_sasl_password is not None  # the settings see to it
+        options |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username,
+            "sasl.password": settings.kafka_sasl_password.get_secret_value(),
+        }
+    files = {
+        "ssl.ca.location": settings.kafka_ssl_cafile,
+        "ssl.certificate.location": settings.kafka_ssl_certfile,
+        "ssl.key.location": settings.kafka_ssl_keyfile,
+    }
+    options |= {name: str(file) for name, file in files.items() if file is not None}
+    if settings.kafka_ssl_key_password is not None:
+        options["ssl.key.password"] = settings.kafka_ssl_key_password.get_secret_value()
     return options
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from feature_repo.online import layout
 from feature_repo.online.connections import AsyncClient, names_a_cluster, open_async_client
 from feature_repo.online.pipe import Pipe
-from feature_repo.temporal import STATE_VERSION, PersonState, to_us
+from feature_repo.temporal import STATE_VERSION, PersonState
 from runtime.clock import Clock, SystemClock
 from runtime.errors import UnknownStateVersion
 from runtime.refusals import redis_failure
@@ -137,19 +137,17 @@ def decode_state(data: bytes) -> PersonState:
     return PersonState.decode(data)
 
 
-def _online_row(values: Sequence[bytes | None], features: Sequence[str], *, with_state: bool) -> OnlineRow | None:
-    stamp, origin, *rest = values
+def _online_row(stored: Sequence[bytes | None], features: Sequence[str], *, with_state: bool) -> OnlineRow | None:
+    stamp, origin, *rest = stored
     if stamp is None:
         return None
     state = decode_state(rest[0]) if with_state and rest[0] else None
-    decoded = map(layout.decode_value, rest[1:] if with_state else rest)
-    event_time = layout.decode_timestamp(stamp)
-    source = layout.RowOrigin.decode(origin, to_us(event_time))
+    source = layout.RowOrigin.decode(origin, layout.decode_timestamp_us(stamp))
     return OnlineRow(
-        values=dict(zip(features, decoded, strict=True)),
-        event_timestamp=event_time,
-        source_topic=source.topic if source else None,
-        source_partition=source.partition if source else None,
-        source_offset=source.offset if source else None,
-        state=state,
+        dict(zip(features, layout.decode_values(rest[1:] if with_state else rest), strict=True)),
+        layout.decode_timestamp(stamp),
+        source.topic if source else None,
+        source.partition if source else None,
+        source.offset if source else None,
+        state,
     )

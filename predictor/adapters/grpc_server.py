@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from predictor import handlers
 from predictor.adapters.grpc_errors import DETAILS_KEY, status_of
 from predictor.adapters.grpc_messages import to_failure, to_model_info, to_request, to_response
+from predictor.batching import Batcher
 from predictor.handlers import Outcome, Parts
 from predictor.messages import PredictionRequest
 from predictor.settings import PredictorSettings
@@ -32,10 +33,11 @@ class PredictorService(predictor_pb2_grpc.PredictorServicer):
     def __init__(self, parts: Parts, shelf: Shelf) -> None:
         self._parts = parts
         self._shelf = shelf
+        self._batcher = Batcher(lambda requests: handlers.predict(requests, parts))
 
     async def Predict(self, message: pb.PredictRequest, context: grpc.aio.ServicerContext) -> pb.PredictResponse:  # noqa: N802
         """One answer, or the status of its error."""
-        [outcome] = await self._outcomes([message])
+        outcome = await self._batcher.submit(_request(message))
         if isinstance(outcome, HabitusError):
             await _abort(outcome, context)
         return to_response(outcome)

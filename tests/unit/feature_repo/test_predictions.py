@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from feature_repo.features import BY_NAME
 from feature_repo.labels import LEVELS
-from feature_repo.predictions import INVALID_PREDICTION, PredictionLogEntry, parse_prediction
+from feature_repo.predictions import (
+    INVALID_PREDICTION,
+    LoggedPrediction,
+    PredictionLogEntry,
+    encode_prediction,
+    parse_prediction,
+)
 from feature_repo.schemas import PREDICTIONS
 from feature_repo.wire import decode_value
 from runtime.errors import RecordRejected
@@ -45,7 +51,11 @@ def entry(**changes: Any) -> PredictionLogEntry:
 @given(FEATURES, TIMES, TIMES, st.none() | st.integers(0, 2**62))
 def test_what_is_written_is_read(features: Any, seen: Any, served: Any, offset: Any):
     written = entry(features=features, event_timestamp=seen, served_at=served, feature_offset=offset)
-    assert parse_prediction(decode_value(written.encode())) == written
+    assert parse_prediction(decode_value(encode_prediction(LoggedPrediction(**written.model_dump())))) == written
+
+
+def test_what_is_written_has_the_fields_that_are_read():
+    assert set(LoggedPrediction.__annotations__) == set(PredictionLogEntry.model_fields)
 
 
 @pytest.mark.parametrize("person_id", ["p1", ""])
@@ -71,7 +81,7 @@ def test_an_entry_is_a_row_of_the_history(person_id: str):
     ],
 )
 def test_an_entry_that_is_none_names_its_fields(field: str, value: Any):
-    fields = decode_value(entry().encode()) | {field: value}
+    fields = decode_value(encode_prediction(LoggedPrediction(**entry().model_dump()))) | {field: value}
     with pytest.raises(RecordRejected) as caught:
         parse_prediction(fields)
     assert caught.value.error_class == INVALID_PREDICTION

@@ -15,7 +15,7 @@ from feature_repo.labels import LEVELS
 from feature_repo.materialise import Located, materialise
 from feature_repo.online.reader import OnlineRow
 from feature_repo.person import parse_record, resolve_time
-from feature_repo.predictions import PredictionLogEntry
+from feature_repo.predictions import LoggedPrediction
 from feature_repo.temporal import PersonState
 from predictor.handlers import Parts
 from predictor.messages import Serving
@@ -93,9 +93,9 @@ class FakeShelf:
 class ListLog:
     """A prediction log that keeps what it is given."""
 
-    entries: list[PredictionLogEntry] = field(default_factory=list)
+    entries: list[LoggedPrediction] = field(default_factory=list)
 
-    def put(self, entry: PredictionLogEntry) -> None:
+    def put(self, entry: LoggedPrediction) -> None:
         self.entries.append(entry)
 
 

@@ -12,7 +12,7 @@ from feature_repo.features import FEATURE_NAMES
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import inline_row
 from feature_repo.person import parse_record, resolve_time
-from feature_repo.predictions import parse_prediction
+from feature_repo.predictions import encode_prediction, parse_prediction
 from feature_repo.wire import decode_value
 from predictor.handlers import BATCH_LIMIT, LOOP_ROWS, check, predict
 from predictor.messages import Answer, PredictionRequest
@@ -208,10 +208,11 @@ def test_a_request_that_breaks_its_contract_names_the_field(request_: Any, field
 async def test_every_answer_is_logged_and_no_failure_is(parts: Any, log: Any, now: Any):
     await predict([PredictionRequest(person_id="p1", request_id="a"), PredictionRequest(person_id="nobody")], parts)
     [entry] = log.entries
-    assert (entry.request_id, entry.person_id, entry.model_version, entry.model_alias) == ("a", "p1", "1", "champion")
-    assert (entry.feature_topic, entry.feature_partition, entry.feature_offset) == ("person.records", 2, 11)
-    assert entry.served_at == now
-    assert parse_prediction(decode_value(entry.encode())) == entry
+    read = parse_prediction(decode_value(encode_prediction(entry)))
+    assert (read.request_id, read.person_id, read.model_version, read.model_alias) == ("a", "p1", "1", "champion")
+    assert (read.feature_topic, read.feature_partition, read.feature_offset) == ("person.records", 2, 11)
+    assert read.served_at == now
+    assert read.model_dump() == entry
 
 
 async def test_a_batch_keeps_the_order_and_each_its_own_error(
