@@ -141,7 +141,7 @@ def lag(settings: Settings, group: str, topic: str) -> int:
         partitions = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
         ends = reader.end_offsets(partitions)
         starts = reader.beginning_offsets(partitions)
-        done = {partition: reader.committed(partition) for partition in partitions}
+        done = {partition: reader.committed(partition, timeout_ms=REQUEST_TIMEOUT_MS) for partition in partitions}
     except KafkaError as error:
         raise Unavailable("kafka", f"the lag of {group} on {topic} is unknown ({error})") from error
     finally:

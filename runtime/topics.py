@@ -46,10 +46,11 @@ def dead_letter_name(topic: str) -> str:
 
 
 class Topics:
-    """Every topic, named with the prefix of `settings`."""
+    """Every topic, named with the prefix of `settings`, and the consumer group of the stream workers."""
 
     def __init__(self, settings: Settings) -> None:
         prefix, people = settings.topic_prefix, settings.partitions
+        self.streams_group = f"{prefix}streams"
         self.records = Topic(f"{prefix}person.records", people, max_message_bytes=RECORD_LIMIT_BYTES * 16)
         self.labels = Topic(f"{prefix}person.labels", people, max_message_bytes=RECORD_LIMIT_BYTES * 16)
         self.records_dlq = self._dead_letters(self.records)

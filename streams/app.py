@@ -32,13 +32,13 @@ from streams.shards import Shards
 from streams.shelf import HistoryLike, Shelf
 from streams.supervision.progress import Progress
 
-GROUP = "streams"  # after the prefix of the topics
 Handler = Callable[[Iterable[Message], Shelf, Shards], Applied]
 # A killed worker's partitions move after about fourteen seconds; Faust's defaults make the whole group wait for a minute.
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = 2.0
 REBALANCE_TIMEOUT_S = 8.0
 COMMIT_INTERVAL_S = 1.0
+METADATA_MAX_AGE_MS = 30_000  # a topic that is made anew is noticed within this time; aiokafka's default is five minutes
 HAND_OVER_WITHIN_S = 5.0
 # A worker that is asked to stop has five seconds: these two, and the rest for leaving the group.
 FINISH_WITHIN_S = 3.0
@@ -185,8 +185,10 @@ class _Path:
         async with self._one_at_a_time:
             owned = sorted(self._owned, key=str)
             self._is_recovering = True
-            await asyncio.to_thread(self._recover, owned)
-            self._is_recovering = False
+            try:
+                await asyncio.to_thread(self._recover, owned)
+            finally:
+                self._is_recovering = False
 
     def close(self) -> None:
         """Handle nothing from now on: what comes is neither handled nor acknowledged."""
@@ -235,7 +237,7 @@ def _faust_app(settings: StreamsSettings) -> faust.App:
     tolerate(fetcher)
     options = {"consumer_group_instance_id": settings.streams_instance} if settings.streams_instance else {}
     return faust.App(
-        f"{settings.topic_prefix}{GROUP}",
+        Topics(settings).streams_group,
         broker=[f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
         broker_credentials=credentials(settings),
         broker_session_timeout=SESSION_TIMEOUT_S,
@@ -243,6 +245,7 @@ def _faust_app(settings: StreamsSettings) -> faust.App:
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_commit_interval=COMMIT_INTERVAL_S,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         processing_guarantee="at_least_once",
         store="memory://",
         datadir=str(Path(settings.home) / "streams"),

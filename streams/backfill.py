@@ -21,10 +21,11 @@ from feature_repo.features import FEATURE_NAMES
 from feature_repo.fingerprint import code_fingerprint
 from feature_repo.offline.epochs import Plan
 from feature_repo.temporal import STATE_VERSION
-from runtime.errors import HabitusError, HistoryConflict
+from runtime.errors import EpochSuperseded, HabitusError, HistoryConflict
 from streams.messages import Shard
-from streams.rebuild import Rebuild, acknowledged
+from streams.rebuild import Rebuild, require_same_log
 from streams.recovery import catch_up
+from streams.shards import NOTHING
 from streams.shelf import Shelf
 
 Progress = Callable[[int, int], None]  # messages done, of how many
@@ -68,18 +69,22 @@ def backfill(
     """Make the history and the online store of `topic` anew in the next epoch, or finish a backfill that was cut off.
 
     `readers_moved` is called when readers read the new epoch. Raises `BegunByOtherCode`, `HistoryConflict` if another backfill
-    is at work, `InfrastructureError`.
+    is at work, `EpochSuperseded` if that opened a later epoch, `HistoryOfAnotherLog` if the topic was made anew meanwhile (run
+    again, it begins anew), `InfrastructureError`.
     """
     epochs = shelf.features.epochs
     plan = _plan(shelf, topic, restart=restart)
-    work = [_Part(Shard(topic, number), shelf.at(plan.epoch)) for number in range(shelf.partitions[topic])]
-    done = _build(work, Backfilled(plan.epoch), progress)
+    work = [_Part(shard, shelf.at(plan.epoch), _applied(shard, shelf)) for shard in _shards(shelf, topic)]
+    done = Backfilled(plan.epoch)
     if epochs.written() < plan.epoch:
+        done = _build(work, done, progress)
+        require_same_log(work[0].shard, shelf.at(plan.epoch))
         epochs.open(plan.epoch)
         logger.info("epoch {} is open: the stream goes on in it", plan.epoch)
     done = _finish(work, done, progress)
     for each in work:
         each.bring_online()
+    require_same_log(work[0].shard, shelf.at(plan.epoch))
     epochs.publish(plan.epoch)
     logger.info("epoch {} is what readers read", plan.epoch)
     removed = shelf.online.at(plan.epoch).remove_older(plan.epoch)
@@ -88,19 +93,42 @@ def backfill(
     return replace(done, removed_persons=removed)
 
 
+def _shards(shelf: Shelf, topic: str) -> list[Shard]:
+    return [Shard(topic, number) for number in range(shelf.partitions[topic])]
+
+
 def _plan(shelf: Shelf, topic: str, *, restart: bool) -> Plan:
     """The plan of the backfill that was cut off, if it was made from this log; else a new one."""
     epochs, made_by = shelf.features.epochs, f"{shelf.app_version}+{code_fingerprint()}"
     begun = epochs.planned() or (epochs.plan_of(epochs.written()) if epochs.finished() < epochs.written() else None)
     log_id = shelf.source.log_id(topic)
-    if begun is None or restart or epochs.bind_log(begun.epoch, topic, log_id) != log_id:
-        number = max(epochs.written(), 0 if begun is None else begun.epoch) + 1
-        begun = Plan(number, FEATURE_NAMES, STATE_VERSION, made_by, shelf.clock.now())
+    if begun is None or restart or epochs.log_of(begun.epoch, topic) not in {None, log_id}:
+        begun = Plan(_greatest(shelf, topic, begun) + 1, FEATURE_NAMES, STATE_VERSION, made_by, shelf.clock.now())
         epochs.plan(begun)
-        epochs.bind_log(number, topic, log_id)
     if begun.app_version != made_by:
         raise BegunByOtherCode(begun)
+    epochs.bind_log(begun.epoch, topic, log_id)
     return begun
+
+
+def _greatest(shelf: Shelf, topic: str, begun: Plan | None) -> int:
+    """The greatest epoch that anybody knows: the online store may be in one that a ledger of before a backfill has forgotten."""
+    greatest = max(shelf.features.epochs.written(), 0 if begun is None else begun.epoch)
+    for shard in _shards(shelf, topic):
+        try:
+            shelf.online.at(greatest).watermark(shard.topic, shard.partition)
+        except EpochSuperseded as superseded:
+            greatest = superseded.newer
+    return greatest
+
+
+def _applied(shard: Shard, shelf: Shelf) -> int:
+    """What the online store has applied in the epoch that is written: the history held it once, and may have been set back."""
+    try:
+        applied = shelf.online.at(shelf.features.epochs.written()).watermark(shard.topic, shard.partition)
+    except EpochSuperseded:
+        return NOTHING
+    return NOTHING if applied is None else applied
 
 
 def _build(work: Sequence["_Part"], done: Backfilled, progress: Progress) -> Backfilled:
@@ -123,33 +151,35 @@ def _finish(work: Sequence["_Part"], done: Backfilled, progress: Progress) -> Ba
 
 
 class _Part:
-    """One partition of the work."""
+    """One partition of the work; the online store has applied up to `applied` in the epoch before."""
 
-    def __init__(self, shard: Shard, shelf: Shelf) -> None:
-        self._shard = shard
+    def __init__(self, shard: Shard, shelf: Shelf, applied: int) -> None:
+        self.shard = shard
         self._shelf = shelf
         self.rebuild = Rebuild(shard, shelf)
         self._log_end = shelf.source.end(shard) - 1
-        self._acknowledged = min(acknowledged(shard, shelf), self._log_end)
+        acknowledged = shelf.source.acknowledged(shard)
+        known = max(applied, NOTHING if acknowledged is None else acknowledged)
+        self._known = known if known <= self._log_end else NOTHING  # of another log
 
     @property
     def due(self) -> int:
-        """The last offset that an earlier epoch covers now, or covered before it was restored from a backup.
+        """The last offset that an earlier epoch covers now, or is known to have covered before it was set back to a backup.
 
         Where no epoch was made from this log: the last one that the log held at first.
         """
-        return max(self.rebuild.earlier.end, self._acknowledged) if self.rebuild.earlier.any else self._log_end
+        return max(self.rebuild.earlier.end, self._known) if self.rebuild.earlier.exist else self._log_end
 
     def bring_online(self) -> None:
         """Write the new epoch's rows and states online, up to wherever its history reaches by then."""
 
         def bring() -> None:
-            end = self._shelf.features.end(self._shard.topic, self._shard.partition)
+            end = self._shelf.features.end(self.shard.topic, self.shard.partition)
             if end is not None:
-                catch_up(self._shard, end, self._shelf)
+                catch_up(self.shard, end, self._shelf)
 
         while True:
             try:
-                return self._shelf.persistence.do(bring, "filling the online store", self._shard)
+                return self._shelf.persistence.do(bring, "filling the online store", self.shard)
             except HistoryConflict:
                 continue  # a worker moved on between the two looks

@@ -28,7 +28,7 @@ from runtime.topics import Topics
 from streams.adapters.group import ConsumerGroup
 from streams.adapters.kafka import KafkaLog, KafkaPublisher
 from streams.adapters.redis import refuse_evicting_servers
-from streams.app import GROUP, Flow, Supervision, make_app
+from streams.app import Flow, Supervision, make_app
 from streams.messages import Shard
 from streams.metrics import Counted, Metrics
 from streams.persistence import Attempt, Persistence
@@ -56,7 +56,7 @@ def run() -> NoReturn:
     life = Life(settings.home / "streams", settings.streams_instance or "worker")
     _pause_after_crashes(life, settings, metrics)
     progress = Progress(long_s=settings.streams_stall_s / 2)
-    group = ConsumerGroup(settings, f"{settings.topic_prefix}{GROUP}")
+    group = ConsumerGroup(settings, Topics(settings).streams_group)
     shelf = supervised(make_shelf(settings), settings, progress, metrics, stopping)
     supervision = Supervision(
         progress=progress,

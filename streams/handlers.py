@@ -5,7 +5,7 @@ topic            handler               its effects, each finished before the nex
 person.records   `handle_records`      dead letters, labels -> history -> person.features -> online rows -> watermark
 person.labels    `handle_labels`       dead letters -> history
 predictions      `handle_predictions`  dead letters -> history
-(a partition of person.records is assigned)  `recover`  what the history lacks -> online rows from the history -> watermark
+(a partition of person.records is assigned)  `recover`  what earlier epochs hold -> online rows from the history -> watermark
 
 Place in the flow: `app` hands batches in and acknowledges them when a handler returns; the shelf does the effects; nothing
 here knows Faust, Kafka or Redis. The history is the write-ahead log: what comes before it may happen twice, what comes after it
@@ -29,7 +29,7 @@ from feature_repo.wire import encode_row
 from runtime.errors import EpochSuperseded
 from streams.materialisation import materialise_messages
 from streams.messages import Batch, Message, Shard, by_shard
-from streams.rebuild import complete
+from streams.rebuild import follow_earlier_epochs
 from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store
 from streams.sending import send_labels, send_letters
 from streams.shards import Shards
@@ -157,9 +157,11 @@ def _keep(
 
 
 def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> None:
-    """Bring the history as far as it is known to have been, once an assignment, then the online store up to it."""
-    if not shards.is_complete(shard):
-        shards.complete(shard, complete(shard, shards.end(shard), shelf))
+    """Bring the history as far as that of earlier epochs, once an assignment, then the online store up to it."""
+    if not shards.is_whole(shard):
+        end = shards.end(shard)  # refuses another log's
+        made = shelf.persistence.do(lambda: follow_earlier_epochs(shard, shelf), "following earlier epochs", shard)
+        shards.mark_whole(shard, max(end, made))
     end = shards.end(shard)
     shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
 
@@ -172,7 +174,7 @@ def _publish_again(batch: Batch, end: int, shelf: Shelf) -> None:
 
 def _states(persons: Sequence[str], batch: Batch, end: int, shelf: Shelf) -> Mapping[str, PersonState]:
     states = _do(shelf, "reading states", batch, lambda: states_at(batch.shard, end, persons, shelf))
-    require_no_successor(states, batch)
+    require_no_successor(states, batch, end, shelf)
     return states
 
 

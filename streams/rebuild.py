@@ -1,10 +1,12 @@
-"""One partition's history made from the log: anew in the next epoch, or what a restored history lacks.
+"""One partition's history made from the log in a new epoch.
 
-Place in the flow: a backfill makes all of it; a worker that is assigned a partition makes what the history is known to have held
-and does not hold. The states are folded in memory, so nothing that is behind is written online meanwhile.
+Place in the flow: a backfill makes all of it; a worker that moves into the epoch before readers do makes what earlier epochs
+cover and this one lacks. The states are folded in memory, so nothing that is behind is written online meanwhile.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,9 +17,10 @@ from feature_repo.temporal import PersonState
 from runtime.errors import HistoryConflict
 from streams.materialisation import Materialised, materialise_messages
 from streams.messages import Batch, Shard, gathered
+from streams.persistence import Attempt
 from streams.recovery import continue_states
 from streams.sending import send_labels, send_letters
-from streams.shards import NOTHING
+from streams.shards import NOTHING, HistoryOfAnotherLog
 from streams.shelf import HistoryLike, Shelf
 
 MESSAGES_A_FILE = 10_000
@@ -34,41 +37,31 @@ class Step:
     newly_rejected: int
 
 
-def complete(shard: Shard, end: int, shelf: Shelf) -> int:
-    """Make from the log what the history, which ends at `end`, is known to have held and lacks; returns where it ends then.
+def follow_earlier_epochs(shard: Shard, shelf: Shelf) -> int:
+    """Where the history ends: while readers read an earlier epoch, after it was made as long as those; see decision 12.
 
-    Known are the ends of earlier epochs, as long as readers read one of them, the watermark of the online store, and what was
-    acknowledged: all of it was in a history once. Nothing is done, and little asked, where nothing lacks.
+    Else what is newest of a person in the earlier epoch would be replaced online by what this one holds so far.
     """
-    due = _known_to_be(shard, shelf)
-    if due <= end:
-        return end
-    rebuild = Rebuild(shard, shelf)
-    logger.warning("the history of {} ends at {}, and held {}: the rest is made from the log", shard, end, due)
-    while True:
-        try:
-            for _ in rebuild.extend(due):
-                pass
-        except HistoryConflict as conflict:
-            logger.info("another was faster: {}", conflict)
-            rebuild.look_again()
-        else:
-            return rebuild.end
+    epochs = shelf.features.epochs
+    if shelf.epoch == epochs.current():
+        return _end(shard, shelf)
+    due = EarlierEpochs(shard, shelf).end
+    while (end := _end(shard, shelf)) < due:
+        logger.info("{} ends at {} in epoch {}, at {} in an earlier one: the rest is made", shard, end, shelf.epoch, due)
+        with suppress(HistoryConflict):  # another was faster: look how far
+            return _extended(Rebuild(shard, shelf), due)
+    return end
 
 
-def acknowledged(shard: Shard, shelf: Shelf) -> int:
-    """The last offset that the workers have acknowledged, NOTHING without one: all up to it was in a history once."""
-    found = shelf.source.acknowledged(shard)
-    return NOTHING if found is None else found
+def _extended(rebuild: "Rebuild", due: int) -> int:
+    for _ in rebuild.extend(due):
+        pass
+    return rebuild.end
 
 
-def _known_to_be(shard: Shard, shelf: Shelf) -> int:
-    log_end = shelf.source.end(shard) - 1
-    earlier = EarlierEpochs(shard, shelf).end if shelf.epoch > shelf.features.epochs.current() else NOTHING
-    applied = shelf.online.watermark(shard.topic, shard.partition)
-    # A watermark beyond the log is another system's: the catching up refuses it.
-    believed = NOTHING if applied is None or applied > log_end else applied
-    return min(max(earlier, acknowledged(shard, shelf), believed), log_end)
+def _end(shard: Shard, shelf: Shelf) -> int:
+    end = shelf.features.end(shard.topic, shard.partition)
+    return NOTHING if end is None else end
 
 
 class Rebuild:
@@ -83,24 +76,26 @@ class Rebuild:
         self.look_again()
 
     def look_again(self) -> None:
-        """Take up what another has added to the history meanwhile."""
+        """Take up what another has added to the history meanwhile. Each file that was read is a sign of life."""
+        begun = time.perf_counter()
         for rows in self._shelf.features.read_after(self._shard.topic, self._shard.partition, self.end):
             known = self._known(rows["person_id"].to_pylist())
             self._remember(continue_states([rows], known, self._shelf.epoch))
-        end = self._shelf.features.end(self._shard.topic, self._shard.partition)
-        self.end = NOTHING if end is None else end
+            self._shelf.persistence.told(Attempt("reading history", time.perf_counter() - begun, failed=False))
+            begun = time.perf_counter()
+        self.end = _end(self._shard, self._shelf)
 
     def extend(self, due: int) -> Iterator[Step]:
-        """Extend the history until it covers what the log holds up to `due`, a file a step. Raises `HistoryConflict`.
+        """Extend the history until it covers what the log holds up to `due`, a file a step.
 
         What the log holds no more (markers of transactions, deleted messages) is covered by the next message's file.
+        Raises `HistoryConflict`, `HistoryOfAnotherLog` if the topic was made anew meanwhile.
         """
-        before = NOTHING - 1
-        while before < self.end < due:
-            before = self.end
-            read = self._shelf.source.read(self._shard, self.end + 1, due + 1)
-            for messages in gathered(read, MESSAGES_A_FILE):
-                yield self._extend(Batch(self._shard, messages))
+        if self.end >= due:
+            return
+        for messages in gathered(self._shelf.source.read(self._shard, self.end + 1, due + 1), MESSAGES_A_FILE):
+            require_same_log(self._shard, self._shelf)
+            yield self._extend(Batch(self._shard, messages))
 
     def _extend(self, batch: Batch) -> Step:
         partitions = self._shelf.partitions[self._shard.topic]
@@ -137,24 +132,29 @@ class EarlierEpochs:
 
     def __init__(self, shard: Shard, shelf: Shelf) -> None:
         self._shard = shard
-        epochs, log_id = shelf.features.epochs, shelf.source.log_id(shard.topic)
-        ours = (number for number in range(shelf.epoch) if epochs.bind_log(number, shard.topic, log_id) == log_id)
-        self._histories = [shelf.features.at(number) for number in ours]
+        self._shelf = shelf
+        self._log_id = shelf.source.log_id(shard.topic)
 
     @property
-    def any(self) -> bool:
+    def exist(self) -> bool:
         """Whether there is one."""
-        return bool(self._histories)
+        return bool(self._histories())
 
     @property
     def end(self) -> int:
         """The last offset that one of them covers now."""
-        ends = (history.end(self._shard.topic, self._shard.partition) for history in self._histories)
+        ends = (history.end(self._shard.topic, self._shard.partition) for history in self._histories())
         return max((end for end in ends if end is not None), default=NOTHING)
 
     def accepted(self, first: int, last: int) -> set[int]:
         """The offsets from `first` to `last` that were accepted in one of them."""
-        return {offset for history in self._histories for offset in self._accepted(history, first, last)}
+        return {offset for history in self._histories() for offset in self._accepted(history, first, last)}
+
+    def _histories(self) -> list[HistoryLike]:
+        """Asked each time: another backfill may have begun one since."""
+        features, topic = self._shelf.features, self._shard.topic
+        ours = (number for number in range(self._shelf.epoch) if features.epochs.log_of(number, topic) == self._log_id)
+        return [features.at(number) for number in ours]
 
     def _accepted(self, history: HistoryLike, first: int, last: int) -> Iterator[int]:
         for rows in history.read_after(self._shard.topic, self._shard.partition, first - 1):
@@ -162,3 +162,10 @@ class EarlierEpochs:
             yield from (offset for offset in offsets if offset <= last)
             if offsets and offsets[-1] > last:
                 return
+
+
+def require_same_log(shard: Shard, shelf: Shelf) -> None:
+    """Check that the topic is still the one that the epoch is made from. Raises `HistoryOfAnotherLog`."""
+    made_from, log_id = shelf.features.epochs.log_of(shelf.epoch, shard.topic), shelf.source.log_id(shard.topic)
+    if made_from not in {None, log_id}:
+        raise HistoryOfAnotherLog(shard, f"it was made from the topic {made_from}, which now is {log_id}")

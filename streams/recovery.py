@@ -27,7 +27,8 @@ class OnlineAhead(HabitusError):
     def __init__(self, shard: Shard, watermark: int, end: int) -> None:
         super().__init__(
             f"the online store has applied {shard} up to {watermark}, the history ends at {end}",
-            remedy="restore the history, or give the stream another HABITUS_PROJECT (an empty online store)",
+            remedy="if the history was set back, make it whole from the log: habitus backfill; "
+            "if the online store is another system's, give the stream another HABITUS_PROJECT",
         )
 
 
@@ -125,11 +126,15 @@ def rows_again(batch: Batch, end: int, shelf: Shelf) -> Iterator[pa.Table]:
             return
 
 
-def require_no_successor(states: Mapping[str, PersonState], batch: Batch) -> None:
-    """Check that no state has seen a record of `batch`. Raises `HistoryConflict`: then another worker had it before."""
+def require_no_successor(states: Mapping[str, PersonState], batch: Batch, end: int, shelf: Shelf) -> None:
+    """Check that no state has seen a record of `batch`, which follows the history's `end`.
+
+    Raises `HistoryConflict` if another worker had it before, `OnlineAhead` if the history was set back.
+    """
     ahead = max((state.offset for state in states.values()), default=NOTHING)
     if ahead >= batch.first:
-        raise HistoryConflict(f"{batch} was applied by another worker, up to {ahead}")
+        _require_unextended(batch.shard, end, shelf)
+        raise OnlineAhead(batch.shard, ahead, end)
 
 
 def _set_back(shard: Shard) -> Unavailable:

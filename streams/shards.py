@@ -11,7 +11,7 @@ from loguru import logger
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.temporal import STATE_VERSION
 from runtime.errors import EpochSuperseded, HabitusError
-from streams.messages import Batch, Shard
+from streams.messages import Batch, Message, Shard
 from streams.shelf import HistoryLike, SourceLog
 
 NOTHING = -1  # the end of an empty history
@@ -47,7 +47,7 @@ class Shards:
         self._source = source
         self._epoch: int | None = None
         self._ends: dict[tuple[int, Shard], int] = {}
-        self._complete: set[tuple[int, Shard]] = set()
+        self._whole: set[tuple[int, Shard]] = set()
 
     @property
     def epoch(self) -> int:
@@ -75,20 +75,20 @@ class Shards:
         """The history now reaches to `end`."""
         self._ends[self.epoch, shard] = end
 
-    def is_complete(self, shard: Shard) -> bool:
-        """Whether `complete` was called since the shard was assigned."""
-        return (self.epoch, shard) in self._complete
+    def is_whole(self, shard: Shard) -> bool:
+        """Whether the epoch is known to hold all that earlier ones do."""
+        return (self.epoch, shard) in self._whole
 
-    def complete(self, shard: Shard, end: int) -> None:
-        """The history reaches to `end`, and holds all that it is known to have held."""
+    def mark_whole(self, shard: Shard, end: int) -> None:
+        """The history reaches to `end`, which is at least as far as those of earlier epochs."""
         self.move(shard, end)
-        self._complete.add((self.epoch, shard))
+        self._whole.add((self.epoch, shard))
 
     def forget(self, shards: Iterable[Shard]) -> None:
         """Read the epoch, and the ends of `shards`, anew when they are next needed."""
         forgotten = set(shards)
         self._ends = {place: end for place, end in self._ends.items() if place[1] not in forgotten}
-        self._complete = {place for place in self._complete if place[1] not in forgotten}
+        self._whole = {place for place in self._whole if place[1] not in forgotten}
         self._epoch = None
 
     def renew(self) -> bool:
@@ -116,10 +116,13 @@ class Shards:
         if all(message.offset == expected + place for place, message in enumerate(batch.messages)):
             yield batch
             return
-        logger.info("{} was delivered where {}@{} was due: it is read from the log", batch, batch.shard, expected)
-        last = max(message.offset for message in batch.messages)
-        for messages in self._source.read(batch.shard, expected, last + 1):
-            yield Batch(batch.shard, messages)
+        logger.info("{} was delivered where {}@{} was due: what lies between is read from the log", batch, batch.shard, expected)
+        delivered = {message.offset: message for message in batch.messages}
+        for messages in self._source.read(batch.shard, expected, max(delivered) + 1):
+            known = [message for message in messages if message.offset not in delivered]
+            yield Batch(batch.shard, sorted([*known, *_taken(delivered, messages[-1].offset)], key=lambda each: each.offset))
+        if delivered:  # what the log has dropped since it was delivered
+            yield Batch(batch.shard, _taken(delivered, max(delivered)))
 
     def _read_epoch(self) -> int:
         epoch = self._history.epochs.written()
@@ -141,3 +144,8 @@ class Shards:
         if end >= self._source.end(shard):
             raise HistoryOfAnotherLog(shard, f"it reaches to offset {end}, which the topic does not")
         return end
+
+
+def _taken(delivered: dict[int, Message], last: int) -> list[Message]:
+    """Those up to offset `last`, in order, which are then no longer among `delivered`."""
+    return [delivered.pop(offset) for offset in sorted(delivered) if offset <= last]

@@ -68,6 +68,10 @@ class EpochsLike(Protocol):
         """What the rows of `epoch` hold; None for the first one, which nobody planned."""
         ...
 
+    def log_of(self, epoch: int, topic: str) -> str | None:
+        """The id of the topic that `epoch` is made from; None if none is recorded."""
+        ...
+
     def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
         """Record that `epoch` is made from the topic with `log_id`, if none is recorded; returns the recorded one."""
         ...

@@ -26,10 +26,11 @@ from runtime.settings import Settings
 from runtime.topics import Topics
 from streams.adapters.kafka import KafkaLog
 from streams.messages import Shard
+from streams.shards import NOTHING
 from streams.verification.adapters import RedisSide
 from streams.verification.chosen import EVERYBODY, Chosen, named, sample
 from streams.verification.findings import Findings
-from streams.verification.partition import NOTHING, Compared, Ends, Sides, compare
+from streams.verification.partition import Compared, Ends, Sides, compare
 from streams.verification.report import Freshness, Kind, Pair, Report
 from streams.verification.sides import LogSide, OnlineSide
 
@@ -102,11 +103,13 @@ async def verify_source(
 async def _settled_epoch(source: Source, sleep: Sleep) -> int:
     """The epoch that readers read; while a backfill moves writers and readers, what is online is of two: that is waited for.
 
+    The same while it removes, after that, who is in no history any more.
+
     A backfill that was cut off there does not move on: then the epoch that is read is compared, and the online store differs.
     """
     epochs = source.history.epochs
     for _ in range(_SWITCH_PAUSES):
-        if epochs.written() <= epochs.current():
+        if epochs.written() == epochs.current() == epochs.finished():
             break
         await sleep(_PAUSE_S)
     return epochs.current()

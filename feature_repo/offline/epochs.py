@@ -82,12 +82,19 @@ class Epochs:
 
     def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
         """Record that `epoch` is made from the topic with `log_id`, if none is recorded; returns the recorded one."""
-        name = self._name(epoch, f"{topic}.log")
-        with suppress(FileNotFoundError):
-            return str(json.loads(self._files.read(name))["log_id"])
         with suppress(FileExistsError):
-            self._create(name, {"log_id": log_id})
-        return str(json.loads(self._files.read(name))["log_id"])
+            if self.log_of(epoch, topic) is None:
+                self._create(self._log_name(epoch, topic), {"log_id": log_id})
+        return self.log_of(epoch, topic) or log_id
+
+    def log_of(self, epoch: int, topic: str) -> str | None:
+        """The id of the topic that `epoch` is made from; None if none is recorded."""
+        with suppress(FileNotFoundError):
+            return str(json.loads(self._files.read(self._log_name(epoch, topic)))["log_id"])
+        return None
+
+    def _log_name(self, epoch: int, topic: str) -> str:
+        return self._name(epoch, f"{topic}.log")
 
     def _greatest(self, step: str) -> int:
         steps = (_STEP.fullmatch(name.removeprefix(self._folder)) for name in self._files.names(self._folder))

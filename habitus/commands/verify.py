@@ -54,7 +54,7 @@ def verify(  # noqa: PLR0917  typer makes options of them
 
     settings, size = Settings(), None if everyone else sample
     if every is not None:
-        _verify_for_ever(settings, size, duration(every).total_seconds(), (metrics_host, metrics_port), as_json=as_json)
+        _verify_for_ever(settings, size, _interval_s(every), (metrics_host, metrics_port), as_json=as_json)
     report = _verified(settings, size)
     _show(report, as_json=as_json)
     raise typer.Exit(0 if report.holds else 1)
@@ -66,6 +66,13 @@ def _verified(settings: "Settings", size: int | None) -> "Report":
     with progress_bar() as bar:
         task = bar.add_task("raw log, once more", total=None)
         return asyncio.run(compare(settings, size, progress=lambda done, of: bar.update(task, completed=done, total=of)))
+
+
+def _interval_s(text: str) -> float:
+    interval_s = duration(text).total_seconds()
+    if interval_s < 1:
+        raise typer.BadParameter(f"--every {text!r} leaves no pause; write 1s or more, 60s say")
+    return interval_s
 
 
 def _verify_for_ever(

@@ -56,7 +56,7 @@ class Stage:
 
     def drain(self) -> None:
         """Wait until the stream has acknowledged every record and label: by lag, not by sleep."""
-        group = f"{self.settings.topic_prefix}streams"
+        group = Topics(self.settings).streams_group
         for topic in (self.topics.records.name, self.topics.labels.name):
 
             def caught_up(topic: str = topic) -> bool:

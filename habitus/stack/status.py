@@ -104,6 +104,6 @@ def _lags(settings: Settings) -> dict[str, int | None]:
 
 def _lag(settings: Settings, topic: str) -> int | None:
     try:
-        return lag(settings, f"{settings.topic_prefix}streams", topic)
+        return lag(settings, Topics(settings).streams_group, topic)
     except Unavailable:
         return None

@@ -7,7 +7,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from runtime.errors import Unavailable
-from runtime.kafka import admin, consumer
+from runtime.kafka import REQUEST_TIMEOUT_MS, admin, consumer
 from runtime.settings import Settings
 from streams.adapters.kafka import KafkaLog
 from streams.messages import Shard
@@ -63,7 +63,7 @@ class ConsumerGroup:
             reader.topics()
             return {}
         ends = reader.end_offsets(list(places))
-        done = {place: reader.committed(place) for place in places}
+        done = {place: reader.committed(place, timeout_ms=REQUEST_TIMEOUT_MS) for place in places}
         starts = reader.beginning_offsets([place for place in places if done[place] is None])
         return {
             shard: Standing(starts[place] if done[place] is None else done[place], ends[place]) for place, shard in places.items()

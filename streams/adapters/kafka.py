@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from runtime.errors import Unavailable
-from runtime.kafka import admin, consumer, producer
+from runtime.kafka import REQUEST_TIMEOUT_MS, admin, consumer, producer
 from runtime.settings import Settings
 from runtime.topics import Topic, Topics, dead_letter_name
 from streams.letters.dead_letters import DeadLetter
@@ -105,7 +105,10 @@ class KafkaLog:
             reader.assign([place])
             reader.seek(place, first)
             while reader.position(place) < end:
-                found = [_message(shard, each) for each in reader.poll(timeout_ms=_POLL_MS).get(place, []) if each.offset < end]
+                polled = reader.poll(timeout_ms=_POLL_MS).get(place, [])
+                found = [_message(shard, each) for each in polled if each.offset < end]
+                if found and found[0].offset < first:
+                    raise Unavailable("kafka", f"{shard} was made anew while it was read from {first}")
                 if found:
                     yield found
                     deadline = time.monotonic() + _LOOK_FOR_S
@@ -118,9 +121,9 @@ class KafkaLog:
 
     def acknowledged(self, shard: Shard) -> int | None:
         """The last offset that the workers have acknowledged; None without one. Raises `Unavailable`."""
-        reader = consumer(self._settings, group_id=f"{self._settings.topic_prefix}streams")
+        reader = consumer(self._settings, group_id=Topics(self._settings).streams_group)
         try:
-            found = reader.committed(TopicPartition(shard.topic, shard.partition))
+            found = reader.committed(TopicPartition(shard.topic, shard.partition), timeout_ms=REQUEST_TIMEOUT_MS)
         except KafkaError as error:
             raise Unavailable("kafka", f"what is acknowledged of {shard} is unknown ({error!r})") from error
         finally:

@@ -6,7 +6,7 @@ Place in the flow: the handlers make them, `adapters.kafka` publishes them, `ada
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from runtime.errors import RecordRejected
@@ -16,6 +16,10 @@ from streams.messages import Headers, Message, Shard
 REASON_LIMIT_BYTES = 8 * 1024
 FIELDS_LIMIT_BYTES = 4 * 1024
 _CUT = " ..."
+# A letter's time is told by a worker's clock, its replay's by who replays it; so far apart they may be.
+CLOCKS_AGREE_WITHIN = timedelta(minutes=10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MS = 253_402_300_799_000  # of year 9999; a timestamp may be any number
 T = TypeVar("T")
 
 
@@ -172,6 +176,18 @@ class DeadLetterRead:
         """When the record was stamped first; None where that is not known."""
         known = _number(_told(self.headers).get("origin_timestamp_ms"), None)
         return known if Origin.told_by(self.headers) and known is not None else self.source_timestamp_ms
+
+    @property
+    def earliest_replay(self) -> datetime:
+        """Nothing of this record was sent again before.
+
+        Not `failed` alone tells: a history that is made good buries a record once more, long after its first letter was replayed.
+        """
+        since = _EPOCH if self.failed is None else self.failed - CLOCKS_AGREE_WITHIN
+        stamped_ms = self.source_timestamp_ms
+        if stamped_ms is None or stamped_ms < 0:
+            return since if stamped_ms is None else _EPOCH
+        return min(since, _EPOCH + timedelta(milliseconds=min(stamped_ms, _LATEST_MS)))
 
     @property
     def failed(self) -> datetime | None:

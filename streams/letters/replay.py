@@ -7,11 +7,12 @@ was cut off anywhere is run again, and sends the rest. Two replays at the same t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, takewhile
 from typing import Protocol
 
+from feature_repo.temporal import to_us
 from feature_repo.wire import UNDECODABLE
 from runtime.clock import Clock
 from runtime.errors import HabitusError, RecordRejected, Violation
@@ -25,9 +26,6 @@ from streams.validation import read_label, read_prediction, sort_out
 
 # Letters validated and sent together. A replay that is cut off has sent whole parts of so many, and some of the next.
 AT_ONCE = 500
-# A letter's time is told by a worker's clock, its replay's by ours; so far apart they may be.
-CLOCKS_AGREE_WITHIN = timedelta(minutes=10)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 Judge = Callable[[Sequence[Message], int], Sequence[Rejected]]
@@ -162,7 +160,7 @@ class Replay:
         return found
 
     def _send(self, letters: Sequence[DeadLetterRead], before: set[Origin], orders: Orders) -> list[Outcome]:
-        now_ms = (self.clock.now() - _EPOCH) // timedelta(milliseconds=1)
+        now_ms = to_us(self.clock.now()) // 1000
         prepared = [self._prepare(letter, before, now_ms, orders) for letter in letters]
         judged = self._judge(prepared, force=orders.force)
         messages = [each.message for each in judged if each.message is not None]
@@ -218,7 +216,7 @@ class _Survey:
     def add(self, letter: DeadLetterRead) -> None:
         self.letters += 1
         self.last = max(self.last, letter.offset)
-        self.since = min(self.since, (letter.failed or _EPOCH + CLOCKS_AGREE_WITHIN) - CLOCKS_AGREE_WITHIN)
+        self.since = min(self.since, letter.earliest_replay)
 
 
 def _parts(letters: Iterator[DeadLetterRead]) -> Iterator[list[DeadLetterRead]]:

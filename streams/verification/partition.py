@@ -17,6 +17,7 @@ from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import PersonState
 from runtime.errors import HabitusError
 from streams.messages import Message, Shard, gathered
+from streams.shards import NOTHING
 from streams.verification.cells import differing, phrases, same, told
 from streams.verification.chosen import Chosen
 from streams.verification.findings import Findings
@@ -25,7 +26,6 @@ from streams.verification.recomputation import Recomputation
 from streams.verification.report import Kind, Pair
 from streams.verification.sides import HistorySide, LogSide, Stored, Unreadable
 
-NOTHING = -1
 _MESSAGES_AT_ONCE = 5_000
 _ORIGIN = ("event_timestamp", "source_topic", "source_partition", "source_offset")
 _COMPARED_ONLINE = ["person_id", *_ORIGIN, *FEATURE_NAMES]

@@ -75,7 +75,8 @@ class MemoryEpochs:
 
     def plan(self, plan: Plan) -> None:
         self._fate.step()
-        self.plans[plan.epoch] = plan
+        if self.plans.setdefault(plan.epoch, plan) != plan:
+            raise HistoryConflict(f"epoch {plan.epoch} is planned already")
 
     def plan_of(self, epoch: int) -> Plan | None:
         return self.plans.get(epoch)
@@ -95,7 +96,12 @@ class MemoryEpochs:
         self._fate.step()
         self.published = max(self.published, epoch)
 
+    def log_of(self, epoch: int, topic: str) -> str | None:
+        return self.logs.get((epoch, topic))
+
     def bind_log(self, epoch: int, topic: str, log_id: str) -> str:
+        if (epoch, topic) not in self.logs:
+            self._fate.step()
         return self.logs.setdefault((epoch, topic), log_id)
 
 

@@ -166,6 +166,58 @@ def test_a_judgement_that_changed_is_made_good(world: World, person: Person, mon
     assert "b" not in world.online.persons
 
 
+@pytest.mark.parametrize("effects", range(10))
+def test_a_judgement_that_changed_is_made_good_though_the_backfill_is_killed(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch, effects: int
+) -> None:
+    """Promise: letters and labels are sent before the file that covers them exists."""
+    real = materialisation.materialise
+    refused = "a"
+
+    def refuse(located: Any, *arguments: Any) -> Any:
+        if any(each.record.person_id == refused for each in located):
+            raise ZeroDivisionError
+        return real(located, *arguments)
+
+    monkeypatch.setattr(materialisation, "materialise", refuse)
+    world.deliver(*send(world, person, [("a", 1, 60, "labelled"), ("b", 2, 70, "labelled")]))
+    refused = "b"
+    world.fate.effects_left = effects
+    with suppress(world.killed):
+        backfill(world.shelf, RECORDS)
+    world.fate.effects_left = None
+    backfill(world.shelf, RECORDS)
+    assert len(letters(world)) == 2
+    assert {json.loads(each.value)["person_id"] for each in world.publisher.labelled} == {"a", "b"}
+
+
+def test_a_worker_that_moves_on_while_the_online_store_is_filled_does_not_end_the_backfill(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deliver(*send(world, person, SOME))
+    real = type(world.features).read_after
+    moved = False
+
+    def read_after(history: Any, *place: Any) -> Any:
+        nonlocal moved
+        if world.features.epochs.opened == 1 and not moved and world.online.watermark_epochs:
+            moved = True
+            world.deliver(*send(world, person, [("a", 6, 68, "good")]))
+        return real(history, *place)
+
+    monkeypatch.setattr(type(world.features), "read_after", read_after)
+    backfill(world.shelf, RECORDS)
+    assert online_rows(world)["a"]["weight_kg"] == 68
+
+
+def test_a_worker_that_is_assigned_a_shard_while_epochs_switch_waits_for_its_first_batch(world: World, person: Person) -> None:
+    sent = send(world, person, SOME)
+    world.deliver(*sent)
+    world.online.watermark_epochs[sent[0].shard] = 1
+    world.recover(sent[0].shard)
+    assert world.features.epochs.written() == 0
+
+
 def test_of_a_topic_made_anew_a_backfill_takes_what_it_holds(world: World, person: Person) -> None:
     world.deliver(*send(world, person, SOME))
     world.log.clear()

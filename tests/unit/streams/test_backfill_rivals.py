@@ -16,6 +16,7 @@ from streams import materialisation
 from streams.backfill import backfill
 from streams.messages import Message
 from streams.rebuild import Rebuild
+from streams.shards import HistoryOfAnotherLog
 
 Person = Callable[..., dict[str, Any]]
 World = Any  # of this folder's conftest
@@ -100,6 +101,7 @@ def test_of_two_backfills_the_later_starts_from_what_the_earlier_one_published_m
     epochs = world.features.epochs
     slow = Plan(1, FEATURE_NAMES, STATE_VERSION, f"1.2.3+{module.code_fingerprint()}", datetime(2024, 5, 1, tzinfo=UTC))
     epochs.plan(slow)
+    epochs.bind_log(1, RECORDS, world.log_id(RECORDS))
 
     def the_slow_one_finishes(epoch: int) -> None:
         if epoch == 2:
@@ -134,14 +136,69 @@ def test_a_topic_made_anew_under_a_backfill_that_was_cut_off_leaves_nothing_of_t
     with suppress(world.killed):
         backfill(world.shelf, RECORDS)
     world.fate.effects_left = None
-    world.log.clear()
-    world.acknowledged_offsets.clear()  # as Kafka does with a topic that is deleted
-    world.log_ids[RECORDS] = "the second"
+    make_anew(world)
     world.restart()
     send(world, person, 90, 91, 92, 93)
     backfill(world.shelf, RECORDS)
     assert weights_kg(world) == [90, 91, 92, 93]
     assert online_kg(world) == {"a": 93}
+
+
+def make_anew(world: World) -> None:
+    """The topic is deleted and made anew; Kafka forgets what was acknowledged of it."""
+    world.log.clear()
+    world.acknowledged_offsets.clear()
+    world.log_ids[RECORDS] = "the second"
+
+
+@pytest.mark.parametrize("moment", ["between two files", "before the opening", "before the publication"])
+def test_a_topic_made_anew_while_a_backfill_runs_is_noticed_before_anybody_reads_a_mixture(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setattr("streams.rebuild.MESSAGES_A_FILE", 1)
+    world.deliver(*send(world, person, 60, 61, 62, 63))
+    real = Rebuild._extend
+
+    def swap(_rebuild: Rebuild, batch: Any) -> Any:
+        made = real(_rebuild, batch)
+        last = 1 if moment == "between two files" else 3
+        if batch.last == last and world.log_id(RECORDS) != "the second" and moment != "before the publication":
+            make_anew(world)
+            send(world, person, 90, 91, 92, 93)
+        return made
+
+    def after_opening() -> None:
+        if moment == "before the publication":
+            make_anew(world)
+            send(world, person, 90, 91, 92, 93)
+
+    monkeypatch.setattr(Rebuild, "_extend", swap)
+    before_opening(world, lambda _: None, after_opening)
+    with pytest.raises(HistoryOfAnotherLog):
+        backfill(world.shelf, RECORDS)
+    assert world.features.epochs.current() == 0
+    world.restart()
+    backfill(world.shelf, RECORDS)
+    assert weights_kg(world) == [90, 91, 92, 93]
+
+
+def test_an_epoch_that_the_online_store_is_in_is_not_begun_again_by_a_ledger_that_forgot_it(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.deliver(*send(world, person, 60))
+    backfill(world.shelf, RECORDS)
+    world.features.epochs = type(world.features.epochs)(world.fate)
+    world.features.by_epoch.pop(1)
+    world.restart()
+    monkeypatch.setattr(module, "code_fingerprint", lambda: "other")
+    assert backfill(world.shelf, RECORDS).epoch == 2
+
+
+def test_readers_are_told_once_they_read_the_new_epoch(world: World, person: Person) -> None:
+    world.deliver(*send(world, person, 60))
+    told: list[int] = []
+    backfill(world.shelf, RECORDS, readers_moved=lambda: told.append(world.features.epochs.current()))
+    assert told == [1]
 
 
 def test_a_backfill_killed_before_it_removed_who_is_gone_is_finished_by_the_next(
@@ -176,9 +233,7 @@ def test_a_backfill_ends_however_busy_the_stream_is(
     """Promise: it goes as far as the old epoch, or the log at its start, went; it does not chase what comes meanwhile."""
     world.deliver(*send(world, person, 60))
     if made_anew:
-        world.log.clear()
-        world.acknowledged_offsets.clear()
-        world.log_ids[RECORDS] = "the second"
+        make_anew(world)
         world.restart()
         send(world, person, 61)
     looks: list[int] = []

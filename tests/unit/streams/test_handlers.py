@@ -112,7 +112,7 @@ def test_two_owners_that_extend_the_same_end_conflict(world: World, person: Pers
     """
     sent = world.send(person())
     stalled = world.shards[RECORDS]
-    stalled.complete(sent.shard, stalled.end(sent.shard))
+    stalled.mark_whole(sent.shard, stalled.end(sent.shard))
     world.restart()
     world.deliver(sent)
     world.shards[RECORDS] = stalled
@@ -141,6 +141,14 @@ def test_a_message_that_was_not_delivered_is_read_from_the_log(world: World, per
     world.deliver(*(sent[each] for each in delivered))
     assert [row["source_offset"] for row in world.features.rows()] == [0, 1, 2]
     assert world.online.watermarks == {sent[0].shard: 2}
+
+
+def test_a_message_that_the_log_dropped_after_its_delivery_is_kept(world: World, person: Person) -> None:
+    """Promise: what is in hand is handled, whatever else has to be read from the log."""
+    sent = [world.send(person(event_timestamp=f"2024-05-01T0{hour}:00:00Z")) for hour in range(4)]
+    world.log[sent[0].shard] = [sent[0], sent[1]]
+    world.deliver(sent[2], sent[3])
+    assert [row["source_offset"] for row in world.features.rows()] == [0, 1, 2, 3]
 
 
 def test_a_label_that_was_not_delivered_is_read_from_the_log(world: World) -> None:

@@ -38,8 +38,10 @@ class MemoryTopic:
     send_at_most: int | None = None
 
     def sent_since(self, since: datetime) -> set[Origin]:
+        """As Kafka's index of times: from the first message stamped at or after `since` on."""
         self.looked_since.append(since)
-        return {origin for each in self.log if (origin := Origin.told_by(each.headers))}
+        late = (number for number, each in enumerate(self.log) if each.timestamp_ms >= since.timestamp() * 1000)
+        return {origin for each in self.log[next(late, len(self.log)) :] if (origin := Origin.told_by(each.headers))}
 
     def send(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -51,9 +53,9 @@ class MemoryTopic:
     def letters(self) -> Iterator[DeadLetterRead]:
         return (DeadLetterRead.of(number, each.key, each.value, each.headers) for number, each in enumerate(list(self.buried)))
 
-    def bury(self, message: Message, *fields: str, error_class: str = "invalid_record") -> None:
+    def bury(self, message: Message, *fields: str, error_class: str = "invalid_record", failed_at: datetime = FAILED_AT) -> None:
         error = RecordRejected(error_class, tuple(Violation(name, "is bad") for name in fields or ("weight_kg",)))
-        self.buried.append(dead_letter(Rejected(message, error), "1.0", FAILED_AT))
+        self.buried.append(dead_letter(Rejected(message, error), "1.0", failed_at))
 
     def consume(self, first: int = 0) -> int:
         """As the stream: bury what is rejected from offset `first` on; returns how many were accepted."""
@@ -264,3 +266,17 @@ def test_a_letter_that_the_code_failed_on_can_go_once_the_code_takes_it(topic: M
     topic.bury(record(), "record", error_class="poison")
     assert replayed(topic, selection=Selection(error_class="poison"))[0].sent == 1
     assert parse_record(json.loads(topic.log[0].value or b"")).record.person_id == "ann"
+
+
+@pytest.mark.parametrize("first_letter", ["kept", "expired"])
+def test_a_record_buried_once_more_after_its_replay_is_not_sent_again(topic: MemoryTopic, record: Any, first_letter: str) -> None:
+    """Promise: a history that was made good months later buries what it rejects anew; what was replayed then stays replayed once."""
+    topic.bury(record(), error_class="misrouted")
+    replayed(topic)
+    if first_letter == "expired":
+    """Promise: a history made good months later buries what it rejects anew; what was replayed then stays replayed once."""
+    topic.bury(record(), error_class="misrouted", failed_at=NOW + timedelta(days=60))
+    later = NOW + timedelta(days=61)
+    told: list[Outcome] = []
+    summary = Replay(topic, topic.letters, RECORDS, FixedClock(later)).run(EVERY, PLAIN, told.append)
+    assert (summary.sent, len(topic.log)) == (0, 1)

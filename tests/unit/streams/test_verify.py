@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -376,6 +377,55 @@ def test_a_backfill_that_was_cut_off_at_the_switch_is_told_after_a_while(settled
     assert len(pauses) == 30
 
 
+def test_whoever_a_backfill_is_still_removing_is_waited_for(settled: World) -> None:
+    """Promise: between the publication and the end, persons whom no history knows any more are on their way out."""
+    backfill(settled.shelf, RECORDS)
+    settled.features.epochs.done = 0
+    gone = deepcopy(settled.online.persons["a"])
+    settled.online.persons["gone"] = gone
+    looked: list[float] = []
+
+    async def removes(pause_s: float) -> None:
+        looked.append(pause_s)
+        settled.online.persons.pop("gone", None)
+        settled.features.epochs.done = 1
+
+    assert asyncio.run(verify_source(source_of(settled), None, looks=1, sleep=removes)).holds
+    assert len(looked) == 1
+
+
+def test_a_later_look_waits_for_a_switch_that_began_after_the_first(settled: World) -> None:
+    whole = dict(settled.online.persons)
+    settled.online.persons.pop("a")
+    epochs = settled.features.epochs
+
+    async def switches(_: float) -> None:
+        if epochs.opened == 0:
+            epochs.opened = 1
+            return
+        settled.online.persons |= whole
+        epochs.opened = 0
+
+    assert asyncio.run(verify_source(source_of(settled), None, looks=2, sleep=switches)).holds
+
+
+def test_what_is_acknowledged_while_the_ends_are_read_is_no_contradiction(settled: World, person: Person) -> None:
+    """Promise: acknowledgements are asked for before the history's end, which is always ahead of them."""
+    (message,) = send(settled, person, [("a", 5, 66, "good")])
+    real, done = settled.acknowledged, False
+
+    def acknowledged(shard: Shard) -> int | None:
+        nonlocal done
+        found: int | None = real(shard)
+        if shard == message.shard and not done:
+            done = True
+            settled.deliver(message)
+        return found
+
+    settled.acknowledged = acknowledged
+    assert verified(settled).positions == 0
+
+
 def test_a_history_set_back_behind_what_was_acknowledged_is_found(settled: World) -> None:
     shard = next(shard for shard, files in settled.features.files.items() if len(files) > 1)
     settled.features.files[shard].pop()
@@ -389,6 +439,7 @@ def test_positions_that_cannot_be_are_told() -> None:
     shard = Shard(RECORDS, 1)
     assert contradictions(shard, Ends(log=9, history=7, watermark=5), 8) == []
     assert contradictions(shard, Ends(9, 7, 5, 8), 8) == []
+    assert contradictions(shard, Ends(9, 7, 5, 12), 7) == []  # another system's acknowledgements
     assert "have acknowledged offset 8, the history reaches to 7" in contradictions(shard, Ends(9, 7, 5, 8), 7)[0]
     assert contradictions(shard, Ends(log=-1, history=-1, watermark=None), -1) == []
     assert "the history reaches to offset 12, the topic to 9" in contradictions(shard, Ends(9, 7, 7), 12)[0]
