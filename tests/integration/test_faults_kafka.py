@@ -10,13 +10,17 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import pytest
 
 from feature_repo.schemas import PERSON_FEATURES
+from runtime.errors import Unavailable
+from runtime.kafka import REQUEST_TIMEOUT_MS
+from streams.adapters.kafka import KafkaLog
 from streams.app import SESSION_TIMEOUT_S
+from streams.messages import Shard
 from streams.settings import StreamsSettings
 from tests.faults.kafka_server import KafkaServer, kafka_server
 from tests.faults.proxy import When, proxy_to
@@ -25,6 +29,7 @@ from tests.scene import DRAINED_WITHIN_S, STARTS_WITHIN_S, Scene, require_nothin
 pytestmark = pytest.mark.timeout(240)
 
 _LONGER_THAN_A_SESSION_S = SESSION_TIMEOUT_S + 3.0
+_LONGER_THAN_A_REQUEST_S = 2 * REQUEST_TIMEOUT_MS / 1000
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,18 @@ def begin(stage: Scene, count: int) -> None:
     stage.start(HABITUS_STREAMS_BATCH="100")
     wait_until(lambda: stage.rows(PERSON_FEATURES).num_rows > 0, STARTS_WITHIN_S, "a first batch")
     assert stage.unacknowledged(stage.topics.records.name) > 0
+
+
+def test_what_is_acknowledged_is_what_was_handled_and_is_asked_for_in_bounded_time(stage: Scene, broker: KafkaServer) -> None:
+    begin(stage, 300)
+    finish(stage, published=300)
+    log, shards = KafkaLog(stage.settings), [Shard(stage.topics.records.name, number) for number in range(2)]
+    assert [log.acknowledged(shard) for shard in shards] == [log.end(shard) - 1 for shard in shards]
+    paused = Thread(target=broker.pause, args=(_LONGER_THAN_A_REQUEST_S,))
+    paused.start()
+    with pytest.raises(Unavailable):
+        log.acknowledged(shards[0])
+    paused.join()
 
 
 @pytest.mark.soak
