@@ -61,7 +61,7 @@ def _parse_protobuf(value: bytes) -> PersonRecordProto:
 
 def _parse_json(value: bytes) -> Mapping[str, object]:
     try:
-        parsed = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+        parsed = json.loads(value.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_NoNumber)
         if b"\\u" in value:
             _require_text(parsed)
     except UnicodeDecodeError as error:
@@ -74,6 +74,8 @@ def _parse_json(value: bytes) -> Mapping[str, object]:
         raise _undecodable(f"the value is no JSON ({error})") from error
     if not isinstance(parsed, dict):
         raise _undecodable("the JSON is no object")
+    if b"N" in value or b"I" in value:  # of NaN and Infinity
+        _require_numbers(parsed)
     return parsed
 
 
@@ -91,8 +93,24 @@ def _require_text(parsed: object) -> None:
     json.dumps(parsed, ensure_ascii=False).encode()
 
 
-def _finite(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
+class _NoNumber(str):
+    """What Python's reader takes for a number and JSON does not know: NaN, Infinity, -Infinity."""
+
+    __slots__ = ()
+
+
+def _require_numbers(fields: Mapping[str, object]) -> None:
+    found = ((name, _no_number_in(value)) for name, value in fields.items())
+    violations = tuple(Violation(name, f"{constant} is no JSON number") for name, constant in found if constant is not None)
+    if violations:
+        raise RecordRejected(UNDECODABLE, violations)
+
+
+def _no_number_in(value: object) -> str | None:
+    if isinstance(value, _NoNumber):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for each in inner if (found := _no_number_in(each)) is not None), None)
 
 
 def _undecodable(description: str) -> RecordRejected:

@@ -105,7 +105,9 @@ def _in_current_epoch(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
 
 
 def _materialise(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
-    _catch_up(batch.shard, shelf, shards)
+    if _catch_up(batch.shard, shelf, shards):  # it was set back: other shards wait for no record of theirs
+        for other in shards.known():
+            _catch_up(other, shelf, shards)
     end = shards.end(batch.shard)
     if batch.first <= end:
         _publish_again(batch, end, shelf)
@@ -156,14 +158,17 @@ def _keep(
     return done
 
 
-def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> None:
-    """Bring the history as far as that of earlier epochs, once an assignment, then the online store up to it."""
+def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> int:
+    """Bring the history as far as that of earlier epochs, once an assignment, then the online store up to it.
+
+    Returns how many persons that concerned.
+    """
     if not shards.is_whole(shard):
         end = shards.end(shard)  # refuses another log's
         made = shelf.persistence.do(lambda: follow_earlier_epochs(shard, shelf), "following earlier epochs", shard)
         shards.mark_whole(shard, max(end, made))
     end = shards.end(shard)
-    shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
+    return shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
 
 
 def _publish_again(batch: Batch, end: int, shelf: Shelf) -> None:

@@ -147,21 +147,15 @@ class EarlierEpochs:
         return max((end for end in ends if end is not None), default=NOTHING)
 
     def accepted(self, first: int, last: int) -> set[int]:
-        """The offsets from `first` to `last` that were accepted in one of them."""
-        return {offset for history in self._histories() for offset in self._accepted(history, first, last)}
+        """The offsets from `first` to `last` that were accepted in one of them; what a lost file told is not known."""
+        place = (self._shard.topic, self._shard.partition)
+        return set().union(*(history.accepted(*place, first, last) for history in self._histories()))
 
     def _histories(self) -> list[HistoryLike]:
         """Asked each time: another backfill may have begun one since."""
         features, topic = self._shelf.features, self._shard.topic
         ours = (number for number in range(self._shelf.epoch) if features.epochs.log_of(number, topic) == self._log_id)
         return [features.at(number) for number in ours]
-
-    def _accepted(self, history: HistoryLike, first: int, last: int) -> Iterator[int]:
-        for rows in history.read_after(self._shard.topic, self._shard.partition, first - 1):
-            offsets = rows["source_offset"].to_pylist()
-            yield from (offset for offset in offsets if offset <= last)
-            if offsets and offsets[-1] > last:
-                return
 
 
 def require_same_log(shard: Shard, shelf: Shelf) -> None:

@@ -71,6 +71,10 @@ class Shards:
             self._ends[place] = self._read_end(shard)
         return self._ends[place]
 
+    def known(self) -> list[Shard]:
+        """The shards whose ends are known: those that were assigned, once `recover` has seen them."""
+        return [shard for epoch, shard in self._ends if epoch == self.epoch]
+
     def move(self, shard: Shard, end: int) -> None:
         """The history now reaches to `end`."""
         self._ends[self.epoch, shard] = end

@@ -102,6 +102,10 @@ class HistoryLike(Protocol):
         """Publish `rows` durably under `offsets`. Raises `HistoryConflict` if another owner extended the same end."""
         ...
 
+    def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
+        """The offsets from `first` to `last` that have a row, as far as the files are there."""
+        ...
+
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
         """The rows above `offset`, in order."""
         ...

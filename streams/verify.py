@@ -90,29 +90,40 @@ async def verify_source(
 ) -> Report:
     """As `verify`."""
     started = time.monotonic()
-    first = look = await _Look(source, await _settled_epoch(source, sleep)).compare(size, progress)
+    is_settled = await _settled(source, sleep)
+    first = look = await _Look(source, source.history.epochs.current()).compare(size, progress)
     for _ in range(looks - 1):
         if look.findings.holds:
             break
         await sleep(_PAUSE_S)
-        again = _Look(source, await _settled_epoch(source, sleep))
-        look = await again.compare_named(look.findings.persons(), progress)
+        is_settled = is_settled and await _settled(source, sleep)  # one that was cut off is waited for once
+        look = await _Look(source, source.history.epochs.current()).compare_named(look.findings.persons(), progress)
+    if not is_settled and not await _settled(source, _at_once):
+        look.findings.positions.append(_unfinished(source))
     return replace(_report(first, look.findings), seconds=time.monotonic() - started)
 
 
-async def _settled_epoch(source: Source, sleep: Sleep) -> int:
-    """The epoch that readers read; while a backfill moves writers and readers, what is online is of two: that is waited for.
+async def _settled(source: Source, sleep: Sleep) -> bool:
+    """Waits while a backfill moves writers and readers, or removes who is in no history any more; whether that has ended.
 
-    The same while it removes, after that, who is in no history any more.
-
-    A backfill that was cut off there does not move on: then the epoch that is read is compared, and the online store differs.
+    Meanwhile what is online is of two epochs.
     """
     epochs = source.history.epochs
     for _ in range(_SWITCH_PAUSES):
         if epochs.written() == epochs.current() == epochs.finished():
-            break
+            return True
         await sleep(_PAUSE_S)
-    return epochs.current()
+    return False
+
+
+async def _at_once(_: float) -> None:
+    """No pause."""
+
+
+def _unfinished(source: Source) -> str:
+    epochs = source.history.epochs
+    told = f"workers write epoch {epochs.written()}, readers read {epochs.current()}"
+    return f"a backfill was cut off ({told}): `habitus backfill` finishes it"
 
 
 @asynccontextmanager

@@ -113,6 +113,14 @@ class History:
                 remedy="restore the lost file, or make all anew from the raw log: habitus backfill",
             )
 
+    def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
+        """The offsets from `first` to `last` that have a row, as far as the files are there: it asks for no whole chain."""
+        names, found = self._names(topic, partition), set[int]()
+        for name, after in zip(names, [*names[1:], None], strict=True):
+            if _first_offset(name) <= last and (after is None or _first_offset(after) > first):
+                found.update(self._rows(self._open(name))["source_offset"].to_pylist())
+        return {offset for offset in found if first <= offset <= last}
+
     def read_files(self, topic: str, partition: int) -> Iterator[tuple[pa.Table, frozenset[str]]]:
         """The rows of each file of a partition, in order, and the columns it was written without: these read as null."""
         for name in self._names(topic, partition):

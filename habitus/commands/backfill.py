@@ -1,10 +1,12 @@
 """`habitus backfill`: make the features of all records anew."""
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from loguru import logger
 from rich.console import Console
 
 from habitus.commands.replay import progress_bar
@@ -38,20 +40,26 @@ def backfill(
     topic = Topics(settings).records.name
     KafkaLog(settings).partitions(topic)  # a worker would wait for what is not there; who typed a command is told
     OnlineWriter(connect(settings), settings.project).refuse_eviction()
+    logger.remove()  # what it tells is for a service's log; here the bar and the last line tell
+    logger.add(sys.stderr, level="WARNING", format="{message}")
     with progress_bar() as bar:
         task = bar.add_task(f"records of {topic}", total=None)
-        done = rebuild(
-            make_shelf(settings),
-            topic,
-            restart=restart,
-            progress=lambda made, of: bar.update(task, completed=made, total=of),
-            readers_moved=lambda: apply_definitions(settings),
-        )
+        try:
+            done = rebuild(
+                make_shelf(settings),
+                topic,
+                restart=restart,
+                progress=lambda made, of: bar.update(task, completed=made, total=of),
+                readers_moved=lambda: apply_definitions(settings),
+            )
+        except KeyboardInterrupt:
+            typer.echo("cut off; run it again: it goes on where it was", err=True)
+            raise
     if as_json:
         typer.echo(json.dumps(asdict(done)))
         return
     Console().print(
-        f"epoch {done.epoch} is what readers read: {done.messages} messages made anew, {done.accepted} accepted "
+        f"epoch {done.epoch} is what readers read: {done.messages} messages made anew by this run, {done.accepted} accepted "
         f"({done.newly_accepted} only now), {done.rejected} rejected ({done.newly_rejected} only now), "
         f"{done.removed_persons} persons removed",
         soft_wrap=True,

@@ -143,7 +143,8 @@ def tell_outcome(told: Told, summary: "Summary", topic: str, *, dry_run: bool) -
         f"{summary.invalid:,} are still invalid"
     )
     if summary.invalid:
-        console.print("correct them: --set FIELD=VALUE, --drop, --rename, or --from FILE; --force sends them as they are")
+        ways = "--set FIELD=VALUE, --drop, --rename, or --from FILE; where the value cannot be read, --from FILE alone"
+        console.print(f"correct them: {ways}; --force sends them as they are")
     if summary.already_sent:
         console.print("--again sends what was sent before once more")
 

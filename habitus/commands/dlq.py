@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -179,7 +179,7 @@ class _Letters:
     topic: str
     bar: Progress
 
-    def __call__(self) -> Iterator["DeadLetterRead"]:
+    def __call__(self) -> Generator["DeadLetterRead"]:
         from streams.adapters.dead_letters import read_dead_letters
 
         return read_dead_letters(self.settings, self.topic, self.progress("dead letters"))

@@ -1,7 +1,7 @@
 """Kafka as `habitus dlq` sees it: the letters in a dead-letter topic, and the topic to which they are sent again."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import TracebackType
@@ -29,8 +29,11 @@ def _in_silence(_done: int, _total: int) -> None:
     """Nobody is told."""
 
 
-def read_dead_letters(settings: Settings, topic: str, progress: Progress = _in_silence) -> Iterator[DeadLetterRead]:
-    """Every dead letter of the source `topic` there is now, oldest first, a few in memory at a time. Raises `Unavailable`."""
+def read_dead_letters(settings: Settings, topic: str, progress: Progress = _in_silence) -> Generator[DeadLetterRead]:
+    """Every dead letter of the source `topic` there is now, oldest first, a few in memory at a time.
+
+    Whoever does not read to the end closes it: it holds a connection. Raises `Unavailable`.
+    """
     place = TopicPartition(dead_letter_name(topic), 0)
     reader = consumer(settings)
     try:

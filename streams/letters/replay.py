@@ -5,7 +5,8 @@ source topic alone: each message sent again carries where its record stood first
 was cut off anywhere is run again, and sends the rest. Two replays at the same time do not see each other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +30,7 @@ AT_ONCE = 500
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 Judge = Callable[[Sequence[Message], int], Sequence[Rejected]]
-ReadLetters = Callable[[], Iterator[DeadLetterRead]]
+ReadLetters = Callable[[], Generator[DeadLetterRead]]
 
 
 class Source(Protocol):
@@ -140,11 +141,12 @@ class Replay:
         found = self._survey(selection)
         summary = Summary(selected=found.letters)
         before = set() if orders.again or not found.letters else self.source.sent_since(found.since)
-        every = takewhile(lambda letter: letter.offset <= found.last, self.letters())
-        for part in _parts(distinct(every, selection, Copies())):
-            for outcome in self._send(part, before, orders):
-                summary.add(outcome)
-                tell(outcome)
+        with closing(self.letters()) as letters:  # which keeps a connection until it is closed
+            every = takewhile(lambda letter: letter.offset <= found.last, letters)
+            for part in _parts(distinct(every, selection, Copies())):
+                for outcome in self._send(part, before, orders):
+                    summary.add(outcome)
+                    tell(outcome)
         return summary
 
     def _survey(self, selection: Selection) -> "_Survey":

@@ -97,7 +97,7 @@ def contradictions(shard: Shard, ends: Ends, history_end: int) -> list[str]:
         found.append(f"{shard}: the history reaches to offset {history_end}, the topic to {ends.log}")
     if history_end < ends.acknowledged <= ends.log:
         told = f"the workers have acknowledged offset {ends.acknowledged}, the history reaches to {history_end}"
-        found.append(f"{shard}: {told}; a worker makes the rest from the log when it starts")
+        found.append(f"{shard}: {told}; the next record, or `habitus backfill`, makes the rest from the log")
     if ends.watermark is None and ends.history > NOTHING:
         found.append(f"{shard}: the online store has no watermark, the history reaches to offset {history_end}")
     if ends.watermark is not None and ends.watermark > history_end:

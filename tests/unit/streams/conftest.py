@@ -17,7 +17,7 @@ from feature_repo.offline.history import OffsetRange
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import FixedClock
-from runtime.errors import EpochSuperseded, HistoryConflict, Unavailable
+from runtime.errors import EpochSuperseded, HistoryConflict, InfrastructureError, Unavailable
 from runtime.kafka import partition_for
 from streams.handlers import Applied, handle_labels, handle_predictions, handle_records, recover
 from streams.letters.dead_letters import DeadLetter
@@ -141,9 +141,17 @@ class MemoryHistory:
 
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
         after = -1 if offset is None else offset
+        covered = after
         for offsets, rows, _ in self.files[Shard(topic, partition)]:
             if offsets.last > after:
+                if offsets.first > covered + 1:
+                    raise InfrastructureError(f"the history lacks the offsets {covered + 1} to {offsets.first - 1}")
+                covered = offsets.last
                 yield rows.filter(pc.field("source_offset") > after)
+
+    def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
+        offsets = (offset for _, rows, _ in self.files[Shard(topic, partition)] for offset in rows["source_offset"].to_pylist())
+        return {offset for offset in offsets if first <= offset <= last}
 
     def rows(self) -> list[dict[str, Any]]:
         tables = [rows for shard in sorted(self.files, key=str) for _, rows, _ in self.files[shard]]

@@ -169,6 +169,17 @@ def test_an_emptied_online_store_is_filled_from_the_history_before_the_next_fold
     assert world.online.persons["ann"][0].records_seen == 2
 
 
+def test_an_emptied_online_store_is_filled_whole_by_the_first_record_of_any_shard(world: World, person: Person) -> None:
+    sent = [world.send(person(person_id=name)) for name in "abcdef"]
+    for message in sent:
+        world.deliver(message)
+    assert len({message.shard for message in sent}) > 1
+    world.online.persons.clear()
+    world.online.watermarks.clear()
+    world.deliver(world.send(person(person_id="a", event_timestamp="2024-05-01T11:00:00Z")))
+    assert set(world.online.persons) == set("abcdef")
+
+
 def test_an_assigned_shard_is_caught_up_without_a_message(world: World, person: Person) -> None:
     sent = world.send(person())
     world.deliver(sent)

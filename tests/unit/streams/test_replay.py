@@ -280,3 +280,20 @@ def test_a_record_buried_once_more_after_its_replay_is_not_sent_again(topic: Mem
     told: list[Outcome] = []
     summary = Replay(topic, topic.letters, RECORDS, FixedClock(later)).run(EVERY, PLAIN, told.append)
     assert (summary.sent, len(topic.log)) == (0, 1)
+
+
+def test_letters_are_not_held_open_after_a_replay_that_needed_only_some(topic: MemoryTopic, record: Any) -> None:
+    """Promise: the connection that letters are read from is closed at once, not when the process ends."""
+    for offset in range(3):
+        topic.bury(record(offset), error_class="misrouted")
+    closed: list[bool] = []
+
+    def letters() -> Any:
+        try:
+            yield from topic.letters()
+        finally:
+            closed.append(True)
+
+    selection = Selection(numbers=frozenset({0}))
+    Replay(topic, letters, RECORDS, FixedClock(NOW)).run(selection, PLAIN, lambda _: None)
+    assert closed == [True, True]

@@ -126,3 +126,13 @@ def test_a_batch_with_a_repeated_message_and_a_hole_is_read_from_the_log(world: 
     first, _, third = (hourly(world, person, hour) for hour in range(3))
     world.deliver(first, first, third)
     assert offsets(world) == [0, 1, 2]
+
+
+def test_a_history_that_lost_a_file_is_made_anew_all_the_same(world: World, person: Person, sent: list[Message]) -> None:
+    """Promise: what heals a hole does not need the hole to be whole."""
+    world.deliver(hourly(world, person, 4))
+    del world.features.at(0).files[sent[0].shard][1]
+    world.restart()
+    backfill(world.shelf, RECORDS)
+    assert offsets(world) == [0, 1, 2, 3, 4]
+    assert world.online.persons["a"][1]["weight_kg"] == 64

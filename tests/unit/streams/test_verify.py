@@ -356,6 +356,7 @@ def test_a_backfill_that_moves_writers_and_readers_is_waited_for(settled: World)
     def publishes(epoch: int) -> None:
         async def goes_on(_: float) -> None:
             real(settled.features.epochs, epoch)
+            settled.features.epochs.done = epoch
 
         seen.append(asyncio.run(verify_source(source_of(settled), None, looks=1, sleep=goes_on)))
 
@@ -372,9 +373,20 @@ def test_a_backfill_that_was_cut_off_at_the_switch_is_told_after_a_while(settled
     async def wait(pause_s: float) -> None:
         pauses.append(pause_s)
 
-    found = asyncio.run(verify_source(source_of(settled), None, looks=1, sleep=wait))
+    found = asyncio.run(verify_source(source_of(settled), None, looks=3, sleep=wait))
     assert found.positions
-    assert len(pauses) == 30
+    assert len(pauses) == 30 + 2, "it is waited for once, whatever is looked at again"
+
+
+def test_a_backfill_that_was_cut_off_at_the_switch_is_told_though_nothing_differs(settled: World) -> None:
+    settled.features.epochs.opened = 1
+
+    async def wait(_: float) -> None:
+        """Nothing changes."""
+
+    found = asyncio.run(verify_source(source_of(settled), None, sleep=wait))
+    assert not found.holds
+    assert any("`habitus backfill` finishes it" in each for each in found.examples)
 
 
 def test_whoever_a_backfill_is_still_removing_is_waited_for(settled: World) -> None:
