@@ -61,7 +61,9 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """An admitted model. `order` are the classifier's columns in the order of `LEVELS`."""
+    """An admitted model. `order` are the classifier's columns in the order of `LEVELS`; `evaluation` says how it is computed,
+    "compiled" or "registered", and `evaluation_note` why it is not compiled.
+    """
 
     name: str
     version: str
@@ -69,6 +71,8 @@ class ServedModel:
     loaded_at: datetime
     classifier: Classifier
     order: tuple[int, ...]
+    evaluation: str = "registered"
+    evaluation_note: str = ""
 
     def score(self, columns: Mapping[str, Sequence[Any]]) -> npt.NDArray[np.float64]:
         """Probabilities of n rows given as columns of features: n x 7 in the order of `LEVELS`."""
