@@ -14,7 +14,8 @@ R = TypeVar("R")
 async def in_order(items: AsyncIterable[T], work: Callable[[T], Awaitable[R]], in_flight: int) -> AsyncGenerator[R, None]:
     """`work` of each item, in the order of the items; at most `in_flight` are begun and not yet taken, and no more are read.
 
-    An error of `items` or of `work` ends it. However it ends, what was begun is cancelled and has ended before: close it.
+    An error of `items` or of `work` ends it. However it ends, what was begun is cancelled and has ended before, and a
+    generator of items is closed; so close it.
     """
     begun: asyncio.Queue[asyncio.Future[R] | None] = asyncio.Queue()
     room = asyncio.Semaphore(in_flight)
@@ -38,13 +39,16 @@ async def _begin_all(
     begun: asyncio.Queue[asyncio.Future[R] | None],
     room: asyncio.Semaphore,
 ) -> None:
+    source = aiter(items)
     try:
         await room.acquire()
-        async for item in items:
+        async for item in source:
             begun.put_nowait(asyncio.ensure_future(work(item)))
             await room.acquire()
     finally:
         begun.put_nowait(None)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 def _left(begun: asyncio.Queue[asyncio.Future[R] | None]) -> list[asyncio.Future[R]]:

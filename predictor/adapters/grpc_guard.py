@@ -89,9 +89,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
 
     def _around(self, handler: grpc.RpcMethodHandler, places: Admission) -> grpc.RpcMethodHandler:
         if handler.request_streaming:
-            behaviour = self._in_place(self._slowed(handler.stream_stream) if self._rates else handler.stream_stream, places)
+            behaviour = self._in_place(
+                self._slowed(handler.stream_stream) if self._rates is not None else handler.stream_stream, places
+            )
             return grpc.stream_stream_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
-        behaviour = self._in_place(self._charged(handler.unary_unary) if self._rates else handler.unary_unary, places)
+        behaviour = self._in_place(self._charged(handler.unary_unary) if self._rates is not None else handler.unary_unary, places)
         return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
 
     @staticmethod

@@ -22,7 +22,7 @@ class Scene:
         self.circuit = Circuit("redis", failures=FAILURES, within_s=WITHIN_S, pause_s=PAUSE_S, monotonic=lambda: self.now_s)
         self.reader = GuardedReader(self, self.circuit, timeout_s=5.0)
 
-    async def read(self, *_: Any, with_state: bool = False) -> Any:
+    async def read(self, *_: Any, **__: Any) -> Any:
         self.asked += 1
         if isinstance(self.answer, asyncio.Event):
             await self.answer.wait()

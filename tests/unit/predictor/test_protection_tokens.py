@@ -90,7 +90,9 @@ def test_an_emptied_file_lets_nobody_in(tmp_path: Path, seconds: Seconds):
         tokens.name_of(token)
 
 
-@pytest.mark.parametrize("line", ["mine", "mine:sha256", "mine:md5:" + "0" * 64, "mine:sha256:" + "0" * 63, "a b:sha256:" + "0" * 64])
+@pytest.mark.parametrize(
+    "line", ["mine", "mine:sha256", "mine:md5:" + "0" * 64, "mine:sha256:" + "0" * 63, "a b:sha256:" + "0" * 64]
+)
 def test_a_malformed_line_is_named_and_never_shown(line: str):
     with pytest.raises(InvalidSetting) as caught:
         parse(f"# one\n{line}\n")
