@@ -1,7 +1,7 @@
 """Who is let in, how many, how often: over real channels, with the codes of the contract."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,61 @@ async def test_many_that_come_together_never_exceed_the_limit(parts: Any):
     refused = [each for each in ended if isinstance(each, grpc.aio.AioRpcError)]
     assert {each.code() for each in refused} == {Code.RESOURCE_EXHAUSTED}
     assert (len(refused), held.most) == (56, 4)
+
+
+async def test_at_the_limit_a_call_is_refused_before_its_message_is_there(parts: Any):
+    held = HeldReader(parts.reader)
+    async with (
+        running(replace(parts, reader=held), predictor_concurrency=1) as at,
+        grpc.aio.insecure_channel(at) as channel,
+    ):
+        inside = asyncio.ensure_future(predictor_pb2_grpc.PredictorStub(channel).Predict(P1))
+        await until(lambda: held.waiting == 1)
+        without_message = channel.stream_unary("/habitus.v1.Predictor/Predict")()
+        assert (await asyncio.wait_for(failure(without_message), 10)).code() is Code.RESOURCE_EXHAUSTED
+        held.release.set()
+        assert (await inside).level
+
+
+@dataclass
+class Headers:
+    """A call's headers, as an interceptor sees them."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str], ...] = ()
+
+
+class Refused:
+    """A call's context that notes what it was ended with."""
+
+    def __init__(self) -> None:
+        self.code: Any = None
+
+    async def abort(self, code: Any, *_: Any, **__: Any) -> None:
+        self.code = code
+        raise grpc.aio.AbortError
+
+
+async def test_messages_that_come_together_after_their_calls_never_exceed_the_limit():
+    """Promise: places are counted where work begins, so calls that were let wait for their messages do not slip in together."""
+    calls, most, release = Admission(2, "calls"), [0], asyncio.Event()
+
+    async def answer(*_: Any) -> None:
+        most.append(calls.inside)
+        await release.wait()
+
+    async def known(_: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    guard = Guard(calls, Admission(1, "streams"))
+    handlers = [await guard.intercept_service(known, Headers("/habitus.v1.Predictor/Predict")) for _ in range(20)]
+    contexts = [Refused() for _ in handlers]
+    working = [asyncio.ensure_future(each.unary_unary(P1, context)) for each, context in zip(handlers, contexts, strict=True)]
+    await until(lambda: sum(each.done() for each in working) == 18)
+    release.set()
+    await asyncio.gather(*working, return_exceptions=True)
+    assert [each.code for each in contexts] == [None] * 2 + [Code.RESOURCE_EXHAUSTED] * 18
+    assert (max(most), calls.inside) == (2, 0)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
