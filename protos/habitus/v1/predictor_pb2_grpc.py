@@ -76,7 +76,7 @@ class PredictorServicer:
 
     def PredictStream(self, request_iterator, context):
         """Results in the order of the requests, as they become ready; a request that fails is a result of its own and the stream goes on.
-        So many are worked on at once and no more are read, so a slow reader slows the sender.
+        Few are worked on at once, and no more are read before results are taken: a slow reader slows its own sending.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
