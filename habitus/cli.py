@@ -9,7 +9,22 @@ from types import ModuleType
 import typer
 from pydantic import ValidationError
 
-from habitus.commands import backfill, data, demo, dlq, drift, evaluate, models, predict, replay, report, stack, train, verify
+from habitus.commands import (
+    backfill,
+    data,
+    demo,
+    dlq,
+    drift,
+    evaluate,
+    models,
+    predict,
+    replay,
+    report,
+    stack,
+    token,
+    train,
+    verify,
+)
 from runtime.errors import HabitusError
 from runtime.logs import hush_warnings
 
@@ -25,6 +40,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     dlq,
     backfill,
     predict,
+    token,
     evaluate,
     drift,
     report,

@@ -9,6 +9,7 @@ Place in the flow: a transport submits its requests one by one; `handlers.predic
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from loguru import logger
 
@@ -30,7 +31,7 @@ class Batcher:
         self._predict = predict
         self._free = on_their_way
         self._largest = largest
-        self._waiting: deque[tuple[PredictionRequest | HabitusError, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_due = False
 
@@ -40,14 +41,17 @@ class Batcher:
         return len(self._waiting)
 
     async def submit(self, request: PredictionRequest | HabitusError) -> Outcome:
-        """The outcome of the request. Whoever is cancelled before the batch left is not in it."""
+        """The outcome of the request.
+
+        Whoever is cancelled before the batch left is not in it; a batch that nobody waits for any more ends.
+        """
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append((request, outcome))
+        waiting = _Waiting(request, loop.create_future())
+        self._waiting.append(waiting)
         if not self._is_due and self._free:
             self._is_due = True
             loop.call_soon(self._send_off)
-        return await outcome
+        return await waiting.outcome
 
     def _send_off(self) -> None:
         self._is_due = False
@@ -56,26 +60,27 @@ class Batcher:
             task = asyncio.create_task(self._answer(batch))
             self._tasks.add(task)
             task.add_done_callback(self._came_back)
+            _end_when_nobody_waits(batch, task)
 
-    def _next(self) -> list[tuple[PredictionRequest | HabitusError, asyncio.Future[Outcome]]]:
-        batch: list[tuple[PredictionRequest | HabitusError, asyncio.Future[Outcome]]] = []
+    def _next(self) -> "list[_Waiting]":
+        batch: list[_Waiting] = []
         while self._waiting and len(batch) < self._largest:
-            request, outcome = self._waiting.popleft()
-            if not outcome.done():
-                batch.append((request, outcome))
+            waiting = self._waiting.popleft()
+            if not waiting.outcome.done():
+                batch.append(waiting)
         return batch
 
-    async def _answer(self, batch: list[tuple[PredictionRequest | HabitusError, asyncio.Future[Outcome]]]) -> None:
+    async def _answer(self, batch: "Sequence[_Waiting]") -> None:
         try:
-            found = await self._predict([request for request, _ in batch])
+            found = await self._predict([each.request for each in batch])
         except BaseException as error:
-            for _, outcome in batch:
-                if not outcome.done():
-                    outcome.set_exception(error)
+            for each in batch:
+                if not each.outcome.done():
+                    each.outcome.set_exception(error)
             raise
-        for (_, outcome), answer in zip(batch, found, strict=True):
-            if not outcome.done():
-                outcome.set_result(answer)
+        for each, outcome in zip(batch, found, strict=True):
+            if not each.outcome.done():
+                each.outcome.set_result(outcome)
 
     def _came_back(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -83,3 +88,23 @@ class Batcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.opt(exception=error).error("a batch failed as a whole: {}", error)
         self._send_off()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    request: PredictionRequest | HabitusError
+    outcome: asyncio.Future[Outcome]
+
+
+def _end_when_nobody_waits(batch: Sequence[_Waiting], task: asyncio.Task[None]) -> None:
+    here = len(batch)
+
+    def left(outcome: asyncio.Future[Outcome]) -> None:
+        nonlocal here
+        if outcome.cancelled():
+            here -= 1
+            if not here:
+                task.cancel()
+
+    for each in batch:
+        each.outcome.add_done_callback(left)

@@ -10,12 +10,14 @@ from typing import Self
 from loguru import logger
 
 from feature_repo.online.reader import OnlineReader, open_hashes
+from predictor.adapters.grpc_guard import make_guard
 from predictor.adapters.grpc_server import GrpcServer, PredictorService
 from predictor.adapters.health import watch
 from predictor.adapters.kafka_log import prediction_log
 from predictor.adapters.model_events import ModelEventListener
 from predictor.adapters.model_files import ModelFiles
-from predictor.handlers import Parts
+from predictor.handlers import FeatureReader, Parts
+from predictor.protection.circuit import Circuit, GuardedReader
 from predictor.settings import PredictorSettings
 from predictor.shelf import Shelf, keep_fresh
 from runtime.clock import SystemClock
@@ -33,8 +35,8 @@ class PredictorProcess:
         self._log = prediction_log(settings, settings.predictor_log_buffer)
         self._wake = asyncio.Event()
         self._events = ModelEventListener(settings, self._wake.set, asyncio.get_running_loop())
-        parts = Parts(self._reader, self._shelf, self._log, clock)
-        self._server = GrpcServer(settings, PredictorService(parts, self._shelf))
+        parts = Parts(guarded_reader(self._reader, settings), self._shelf, self._log, clock)
+        self._server = GrpcServer(settings, PredictorService(parts, self._shelf), make_guard(settings))
         self._tasks: list[asyncio.Task[None]] = []
         self.address = settings.predictor_address
 
@@ -66,3 +68,14 @@ class PredictorProcess:
         stopping.cancel()
         for task in done:
             task.result()
+
+
+def guarded_reader(reader: FeatureReader, settings: PredictorSettings) -> GuardedReader:
+    """The reader with a bound on its time and a circuit of its own."""
+    circuit = Circuit(
+        "redis",
+        failures=settings.predictor_circuit_failures,
+        within_s=settings.predictor_circuit_within_s,
+        pause_s=settings.predictor_circuit_pause_s,
+    )
+    return GuardedReader(reader, circuit, settings.predictor_read_timeout_s)

@@ -1,6 +1,7 @@
 """What happens to a batch of prediction requests, in order.
 
-check each -> find its model -> read what is stored of the persons (one round trip) -> features -> score (one call a model) -> log
+drop who waits no more -> check each -> find its model -> read what is stored of the persons (one round trip) -> features
+-> score (one call a model) -> log
 
 Place in the flow: a transport hands requests in and answers out; adapters do the effects. A request that cannot be answered
 becomes its own error and the rest go on. Single predictions are batches of one.
@@ -24,7 +25,7 @@ from feature_repo.person import ATTRIBUTES, PersonRecord, parse_record, resolve_
 from feature_repo.predictions import LoggedPrediction
 from predictor.messages import Answer, FeatureOrigin, PredictionRequest, Serving
 from runtime.clock import Clock
-from runtime.errors import HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
+from runtime.errors import DeadlinePassed, HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
 
 BATCH_LIMIT = 1_000
 # Up to so many rows are computed on the event loop: 64 take compiled trees three milliseconds. More go to a thread.
@@ -106,7 +107,7 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     if len(requests) > BATCH_LIMIT:
         raise InvalidRequest(Violation("requests", f"{len(requests)} in one batch, the limit is {BATCH_LIMIT}"))
     now = parts.clock.now()
-    checked = _each(check, requests)
+    checked = _each(check, _each(lambda request: in_time(request, now), requests))
     serving = await _find_models(_fit(checked), parts.models)
     jobs = _each(lambda request: _Job(request, person_of(request), _or_raise(serving[request.model_alias])), checked)
     stored = await _read(_fit(jobs), parts.reader)
@@ -117,6 +118,13 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     for answer in _fit(outcomes):
         parts.log.put(answer.log_entry(now))
     return outcomes
+
+
+def in_time(request: PredictionRequest, now: datetime) -> PredictionRequest:
+    """The request itself. Raises `DeadlinePassed` if nobody waits for its answer any more."""
+    if request.deadline is not None and request.deadline <= now:
+        raise DeadlinePassed
+    return request
 
 
 def check(request: PredictionRequest) -> PredictionRequest:

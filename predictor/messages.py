@@ -15,13 +15,17 @@ from runtime.registry import Alias
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """One request as it came; `record` holds a record's fields, not validated yet. None and "" mean: not given."""
+    """One request as it came; `record` holds a record's fields, not validated yet. None and "" mean: not given.
+
+    Nobody waits for an answer after `deadline`.
+    """
 
     person_id: str = ""
     record: Mapping[str, object] | None = None
     request_id: str = ""
     max_feature_age: timedelta | None = None
     model_alias: str = Alias.CHAMPION
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Settings of the predictor: `HABITUS_PREDICTOR_*`, beside the shared ones."""
+"""Settings of the predictor: `HABITUS_PREDICTOR_*`, beside the shared ones and those of its protection."""
 
 from pydantic import Field
 
-from runtime.settings import Settings
+from predictor.protection.settings import ProtectionSettings
 
 
-class PredictorSettings(Settings):
+class PredictorSettings(ProtectionSettings):
     """What the predictor adds to the shared settings."""
 
     predictor_address: str = Field("127.0.0.1:50051", description="host:port that the gRPC server listens on")

@@ -7,9 +7,15 @@ HabitusError                     every error that we raise on purpose; carries a
 ├── EpochSuperseded              a backfill has opened a new epoch
 ├── InfrastructureError          Kafka, Redis, MLflow or a disk failed; retry, then stop without acknowledging
 │   ├── Unavailable              not there yet, or not there any more; retryable by the caller
-│   │   └── AccessRefused        there, but it does not let us in as we are set up: waiting will not help
+│   │   ├── AccessRefused        there, but it does not let us in as we are set up: waiting will not help
+│   │   └── CircuitOpen          it failed too often just now, so it is not asked
 │   └── UnknownStateVersion      other code wrote a person's online state, and this cannot continue it
 ├── InvalidRequest               a prediction request breaks its contract; names every violated field
+├── DeadlinePassed               a request's deadline passed before work on it began
+├── NotAuthenticated             a caller did not say who it is
+├── NotPermitted                 a caller's credentials are not known here
+├── Overloaded                   more at once than we take; retryable by the caller
+│   └── RateExceeded             more from one client than it may send
 ├── UnknownPerson                no features are stored for a person
 ├── StaleFeatures                stored features are older than the caller's limit
 ├── UnknownModel                 no model version holds the alias that was asked for
@@ -94,6 +100,10 @@ class AccessRefused(Unavailable):
     """`part` refuses a password or a certificate, or we refuse its own; the remedy names the setting, nothing shows its value."""
 
 
+class CircuitOpen(Unavailable):
+    """`part` failed again and again; until `retry_after` nobody asks it."""
+
+
 class UnknownStateVersion(InfrastructureError):
     """A person's online state is of version `found`; this code reads and writes `known`."""
 
@@ -113,6 +123,45 @@ class InvalidRequest(HabitusError):
     def __init__(self, *violations: Violation) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations), remedy="correct the named fields")
         self.violations = violations
+
+
+class DeadlinePassed(HabitusError):
+    """Nobody waits for the answer any more, so nothing was done for it."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the request was begun", remedy="allow more time, or send fewer at once")
+
+
+class NotAuthenticated(HabitusError):
+    """No credentials came with the call."""
+
+    def __init__(self) -> None:
+        remedy = "send the metadata `authorization: Bearer TOKEN`; `habitus token new NAME` makes a token"
+        super().__init__("no bearer token was sent", remedy=remedy)
+
+
+class NotPermitted(HabitusError):
+    """The credentials that came with the call are nobody's."""
+
+    def __init__(self) -> None:
+        remedy = "send a token whose line is in the file that HABITUS_PREDICTOR_TOKENS_FILE names"
+        super().__init__("the bearer token is not known", remedy=remedy)
+
+
+class Overloaded(HabitusError):
+    """We are at a limit; trying again after `retry_after` may succeed."""
+
+    def __init__(self, message: str, *, retry_after: timedelta, remedy: str = "wait as long as RetryInfo says") -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
+
+
+class RateExceeded(Overloaded):
+    """`client` sent more than its share; it may go on after `retry_after`."""
+
+    def __init__(self, client: str, *, retry_after: timedelta) -> None:
+        super().__init__(f"{client} sends more than its rate", retry_after=retry_after)
+        self.client = client
 
 
 class UnknownPerson(HabitusError):

@@ -98,14 +98,16 @@ def _ask(message: Any, address: str) -> dict[str, Any]:
     import grpc
     from google.protobuf.json_format import MessageToDict
 
+    from habitus.commands.predictor_channel import credentials_of, open_channel
     from predictor.settings import PredictorSettings
     from protos.habitus.v1.predictor_pb2_grpc import PredictorStub
 
-    where = address or PredictorSettings().predictor_address
-    with grpc.insecure_channel(where) as channel:
+    settings = PredictorSettings()
+    where = address or settings.predictor_address
+    with open_channel(where, settings) as channel:
         try:
             stub = PredictorStub(channel)  # type: ignore[no-untyped-call]  # generated
-            response = stub.Predict(message, timeout=_TIMEOUT_S)
+            response = stub.Predict(message, timeout=_TIMEOUT_S, metadata=credentials_of(settings))
         except grpc.RpcError as error:
             raise _failure(error, where) from error
     answer: dict[str, Any] = MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
@@ -123,6 +125,8 @@ def _failure(error: Any, where: str) -> PredictionFailed:
         text, remedy = f"the predictor at {where} took longer than {_TIMEOUT_S:.0f} s", absent
     elif error.code() is grpc.StatusCode.UNAVAILABLE and not remedy:
         text, remedy = f"no predictor answers at {where}", absent
+    elif error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        remedy = "set HABITUS_PREDICTOR_CLIENT_TOKEN to a token that the predictor knows"
     elif error.code() is grpc.StatusCode.INVALID_ARGUMENT:
         remedy = remedy or "correct the named fields"
     return PredictionFailed(text, remedy=remedy)

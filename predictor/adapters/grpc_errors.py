@@ -5,7 +5,11 @@
 | `UnknownPerson`, `UnknownModel` | NOT_FOUND | |
 | `InvalidRequest`, `RecordRejected` | INVALID_ARGUMENT | BadRequest with every violated field |
 | `StaleFeatures`, `ModelRefused` | FAILED_PRECONDITION | |
-| `InfrastructureError` (`Unavailable`) | UNAVAILABLE | RetryInfo |
+| `DeadlinePassed` | DEADLINE_EXCEEDED | |
+| `NotAuthenticated` | UNAUTHENTICATED | |
+| `NotPermitted` | PERMISSION_DENIED | |
+| `Overloaded`, `RateExceeded` | RESOURCE_EXHAUSTED | RetryInfo |
+| `InfrastructureError` (`Unavailable`, `CircuitOpen`) | UNAVAILABLE | RetryInfo |
 Each also carries ErrorInfo, whose metadata hold the remedy.
 """
 
@@ -17,10 +21,14 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from runtime.errors import (
+    DeadlinePassed,
     HabitusError,
     InfrastructureError,
     InvalidRequest,
     ModelRefused,
+    NotAuthenticated,
+    NotPermitted,
+    Overloaded,
     RecordRejected,
     StaleFeatures,
     Unavailable,
@@ -40,6 +48,10 @@ _CODES: tuple[tuple[type[HabitusError], int], ...] = (
     (RecordRejected, code_pb2.INVALID_ARGUMENT),
     (StaleFeatures, code_pb2.FAILED_PRECONDITION),
     (ModelRefused, code_pb2.FAILED_PRECONDITION),
+    (DeadlinePassed, code_pb2.DEADLINE_EXCEEDED),
+    (NotAuthenticated, code_pb2.UNAUTHENTICATED),
+    (NotPermitted, code_pb2.PERMISSION_DENIED),
+    (Overloaded, code_pb2.RESOURCE_EXHAUSTED),
     (InfrastructureError, code_pb2.UNAVAILABLE),
 )
 
@@ -67,7 +79,7 @@ def _details(error: HabitusError) -> list[Message]:
     ]
     if isinstance(error, InvalidRequest | RecordRejected):
         details.append(_bad_request(error.violations))
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Overloaded):
         details.append(_retry_info(error))
     return details
 
@@ -81,7 +93,7 @@ def _bad_request(violations: tuple[Violation, ...]) -> Message:
     return request
 
 
-def _retry_info(error: Unavailable) -> Message:
+def _retry_info(error: Unavailable | Overloaded) -> Message:
     delay = Duration()
     delay.FromTimedelta(error.retry_after)
     info: Message = error_details_pb2.RetryInfo(retry_delay=delay)

@@ -1,6 +1,6 @@
 """Protobuf messages to requests of the core, and its answers to protobuf."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import status_pb2
@@ -11,25 +11,31 @@ from protos.habitus.v1 import predictor_pb2 as pb
 from runtime.errors import InvalidRequest, Violation
 from runtime.registry import Alias
 
+_NO_AGE = timedelta(0)
 
-def to_request(message: pb.PredictRequest) -> PredictionRequest:
-    """The request in `message`. Raises `InvalidRequest` or `RecordRejected` for a time or duration outside the calendar."""
+
+def to_request(message: pb.PredictRequest, deadline: datetime | None = None) -> PredictionRequest:
+    """The request in `message`, wanted by `deadline`.
+
+    Raises `InvalidRequest` or `RecordRejected` for a time or duration outside the calendar.
+    """
     return PredictionRequest(
         person_id=message.person_id,
         record=record_fields(message.record) if message.HasField("record") else None,
         request_id=message.request_id,
         max_feature_age=_age(message.max_feature_age) if message.HasField("max_feature_age") else None,
         model_alias=message.model_alias or Alias.CHAMPION,
+        deadline=deadline,
     )
 
 
-def to_response(answer: Answer) -> pb.PredictResponse:
-    """The message of `answer`."""
+def to_response(answer: Answer, now: datetime) -> pb.PredictResponse:
+    """The message of `answer`, which is given at `now`."""
     return pb.PredictResponse(
         level=answer.level,
         probabilities=answer.probabilities,
         model=to_model_info(answer.serving),
-        features=_feature_info(answer.origin),
+        features=_feature_info(answer.origin, now),
         request_id=answer.request_id,
     )
 
@@ -44,7 +50,7 @@ def to_model_info(serving: Serving) -> pb.ModelInfo:
     return pb.ModelInfo(name=serving.model.name, version=serving.model.version, alias=serving.alias)
 
 
-def _feature_info(origin: FeatureOrigin) -> pb.FeatureInfo:
+def _feature_info(origin: FeatureOrigin, now: datetime) -> pb.FeatureInfo:
     info = pb.FeatureInfo(
         source_topic=origin.source_topic,
         source_partition=origin.source_partition,
@@ -52,6 +58,7 @@ def _feature_info(origin: FeatureOrigin) -> pb.FeatureInfo:
         defaults_used=origin.defaults_used,
     )
     info.event_timestamp.FromDatetime(origin.event_timestamp)
+    info.age.FromTimedelta(max(now - origin.event_timestamp, _NO_AGE))
     return info
 
 

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.habitus.v1 import person_pb2 as protos_dot_habitus_dot_v1_dot_person__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/habitus/v1/predictor.proto\x12\nhabitus.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprotos/habitus/v1/person.proto\"\xaa\x01\n\x0ePredictRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12(\n\x06record\x18\x02 \x01(\x0b\x32\x18.habitus.v1.PersonRecord\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x32\n\x0fmax_feature_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bmodel_alias\x18\x05 \x01(\t\"9\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\"\xa0\x01\n\x0b\x46\x65\x61tureInfo\x12\x33\n\x0f\x65vent_timestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csource_topic\x18\x02 \x01(\t\x12\x18\n\x10source_partition\x18\x03 \x01(\x05\x12\x15\n\rsource_offset\x18\x04 \x01(\x03\x12\x15\n\rdefaults_used\x18\x05 \x03(\t\"\x82\x02\n\x0fPredictResponse\x12\r\n\x05level\x18\x01 \x01(\t\x12\x45\n\rprobabilities\x18\x02 \x03(\x0b\x32..habitus.v1.PredictResponse.ProbabilitiesEntry\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.habitus.v1.ModelInfo\x12)\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x17.habitus.v1.FeatureInfo\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x13PredictBatchRequest\x12,\n\x08requests\x18\x01 \x03(\x0b\x32\x1a.habitus.v1.PredictRequest\"-\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"v\n\rPredictResult\x12/\n\x08response\x18\x01 \x01(\x0b\x32\x1b.habitus.v1.PredictResponseH\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x18.habitus.v1.PredictErrorH\x00\x42\t\n\x07outcome\"B\n\x14PredictBatchResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.habitus.v1.PredictResult\"\x13\n\x11GetVersionRequest\"\x92\x01\n\x12GetVersionResponse\x12\x17\n\x0fservice_version\x18\x01 \x01(\t\x12$\n\x05model\x18\x02 \x01(\x0b\x32\x15.habitus.v1.ModelInfo\x12-\n\tloaded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06inputs\x18\x04 \x03(\t2\xef\x01\n\tPredictor\x12\x42\n\x07Predict\x12\x1a.habitus.v1.PredictRequest\x1a\x1b.habitus.v1.PredictResponse\x12Q\n\x0cPredictBatch\x12\x1f.habitus.v1.PredictBatchRequest\x1a .habitus.v1.PredictBatchResponse\x12K\n\nGetVersion\x12\x1d.habitus.v1.GetVersionRequest\x1a\x1e.habitus.v1.GetVersionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/habitus/v1/predictor.proto\x12\nhabitus.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eprotos/habitus/v1/person.proto\"\xaa\x01\n\x0ePredictRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12(\n\x06record\x18\x02 \x01(\x0b\x32\x18.habitus.v1.PersonRecord\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x32\n\x0fmax_feature_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bmodel_alias\x18\x05 \x01(\t\"9\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x61lias\x18\x03 \x01(\t\"\xc8\x01\n\x0b\x46\x65\x61tureInfo\x12\x33\n\x0f\x65vent_timestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csource_topic\x18\x02 \x01(\t\x12\x18\n\x10source_partition\x18\x03 \x01(\x05\x12\x15\n\rsource_offset\x18\x04 \x01(\x03\x12\x15\n\rdefaults_used\x18\x05 \x03(\t\x12&\n\x03\x61ge\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x02\n\x0fPredictResponse\x12\r\n\x05level\x18\x01 \x01(\t\x12\x45\n\rprobabilities\x18\x02 \x03(\x0b\x32..habitus.v1.PredictResponse.ProbabilitiesEntry\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.habitus.v1.ModelInfo\x12)\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x17.habitus.v1.FeatureInfo\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x13PredictBatchRequest\x12,\n\x08requests\x18\x01 \x03(\x0b\x32\x1a.habitus.v1.PredictRequest\"-\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"v\n\rPredictResult\x12/\n\x08response\x18\x01 \x01(\x0b\x32\x1b.habitus.v1.PredictResponseH\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x18.habitus.v1.PredictErrorH\x00\x42\t\n\x07outcome\"B\n\x14PredictBatchResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.habitus.v1.PredictResult\"\x13\n\x11GetVersionRequest\"\xbf\x01\n\x12GetVersionResponse\x12\x17\n\x0fservice_version\x18\x01 \x01(\t\x12$\n\x05model\x18\x02 \x01(\x0b\x32\x15.habitus.v1.ModelInfo\x12-\n\tloaded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06inputs\x18\x04 \x03(\t\x12\x12\n\nevaluation\x18\x05 \x01(\t\x12\x17\n\x0f\x65valuation_note\x18\x06 \x01(\t2\xbb\x02\n\tPredictor\x12\x42\n\x07Predict\x12\x1a.habitus.v1.PredictRequest\x1a\x1b.habitus.v1.PredictResponse\x12Q\n\x0cPredictBatch\x12\x1f.habitus.v1.PredictBatchRequest\x1a .habitus.v1.PredictBatchResponse\x12J\n\rPredictStream\x12\x1a.habitus.v1.PredictRequest\x1a\x19.habitus.v1.PredictResult(\x01\x30\x01\x12K\n\nGetVersion\x12\x1d.habitus.v1.GetVersionRequest\x1a\x1e.habitus.v1.GetVersionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,23 +41,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELINFO']._serialized_start=319
   _globals['_MODELINFO']._serialized_end=376
   _globals['_FEATUREINFO']._serialized_start=379
-  _globals['_FEATUREINFO']._serialized_end=539
-  _globals['_PREDICTRESPONSE']._serialized_start=542
-  _globals['_PREDICTRESPONSE']._serialized_end=800
-  _globals['_PREDICTRESPONSE_PROBABILITIESENTRY']._serialized_start=748
-  _globals['_PREDICTRESPONSE_PROBABILITIESENTRY']._serialized_end=800
-  _globals['_PREDICTBATCHREQUEST']._serialized_start=802
-  _globals['_PREDICTBATCHREQUEST']._serialized_end=869
-  _globals['_PREDICTERROR']._serialized_start=871
-  _globals['_PREDICTERROR']._serialized_end=916
-  _globals['_PREDICTRESULT']._serialized_start=918
-  _globals['_PREDICTRESULT']._serialized_end=1036
-  _globals['_PREDICTBATCHRESPONSE']._serialized_start=1038
-  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1104
-  _globals['_GETVERSIONREQUEST']._serialized_start=1106
-  _globals['_GETVERSIONREQUEST']._serialized_end=1125
-  _globals['_GETVERSIONRESPONSE']._serialized_start=1128
-  _globals['_GETVERSIONRESPONSE']._serialized_end=1274
-  _globals['_PREDICTOR']._serialized_start=1277
-  _globals['_PREDICTOR']._serialized_end=1516
+  _globals['_FEATUREINFO']._serialized_end=579
+  _globals['_PREDICTRESPONSE']._serialized_start=582
+  _globals['_PREDICTRESPONSE']._serialized_end=840
+  _globals['_PREDICTRESPONSE_PROBABILITIESENTRY']._serialized_start=788
+  _globals['_PREDICTRESPONSE_PROBABILITIESENTRY']._serialized_end=840
+  _globals['_PREDICTBATCHREQUEST']._serialized_start=842
+  _globals['_PREDICTBATCHREQUEST']._serialized_end=909
+  _globals['_PREDICTERROR']._serialized_start=911
+  _globals['_PREDICTERROR']._serialized_end=956
+  _globals['_PREDICTRESULT']._serialized_start=958
+  _globals['_PREDICTRESULT']._serialized_end=1076
+  _globals['_PREDICTBATCHRESPONSE']._serialized_start=1078
+  _globals['_PREDICTBATCHRESPONSE']._serialized_end=1144
+  _globals['_GETVERSIONREQUEST']._serialized_start=1146
+  _globals['_GETVERSIONREQUEST']._serialized_end=1165
+  _globals['_GETVERSIONRESPONSE']._serialized_start=1168
+  _globals['_GETVERSIONRESPONSE']._serialized_end=1359
+  _globals['_PREDICTOR']._serialized_start=1362
+  _globals['_PREDICTOR']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

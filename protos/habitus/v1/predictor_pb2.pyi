@@ -36,18 +36,20 @@ class ModelInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class FeatureInfo(_message.Message):
-    __slots__ = ("event_timestamp", "source_topic", "source_partition", "source_offset", "defaults_used")
+    __slots__ = ("event_timestamp", "source_topic", "source_partition", "source_offset", "defaults_used", "age")
     EVENT_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     SOURCE_TOPIC_FIELD_NUMBER: _ClassVar[int]
     SOURCE_PARTITION_FIELD_NUMBER: _ClassVar[int]
     SOURCE_OFFSET_FIELD_NUMBER: _ClassVar[int]
     DEFAULTS_USED_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     event_timestamp: _timestamp_pb2.Timestamp
     source_topic: str
     source_partition: int
     source_offset: int
     defaults_used: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, event_timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_topic: _Optional[str] = ..., source_partition: _Optional[int] = ..., source_offset: _Optional[int] = ..., defaults_used: _Optional[_Iterable[str]] = ...) -> None: ...
+    age: _duration_pb2.Duration
+    def __init__(self, event_timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_topic: _Optional[str] = ..., source_partition: _Optional[int] = ..., source_offset: _Optional[int] = ..., defaults_used: _Optional[_Iterable[str]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("level", "probabilities", "model", "features", "request_id")
@@ -103,13 +105,17 @@ class GetVersionRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetVersionResponse(_message.Message):
-    __slots__ = ("service_version", "model", "loaded_at", "inputs")
+    __slots__ = ("service_version", "model", "loaded_at", "inputs", "evaluation", "evaluation_note")
     SERVICE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LOADED_AT_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_NOTE_FIELD_NUMBER: _ClassVar[int]
     service_version: str
     model: ModelInfo
     loaded_at: _timestamp_pb2.Timestamp
     inputs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, service_version: _Optional[str] = ..., model: _Optional[_Union[ModelInfo, _Mapping]] = ..., loaded_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., inputs: _Optional[_Iterable[str]] = ...) -> None: ...
+    evaluation: str
+    evaluation_note: str
+    def __init__(self, service_version: _Optional[str] = ..., model: _Optional[_Union[ModelInfo, _Mapping]] = ..., loaded_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., inputs: _Optional[_Iterable[str]] = ..., evaluation: _Optional[str] = ..., evaluation_note: _Optional[str] = ...) -> None: ...

@@ -45,6 +45,11 @@ class PredictorStub:
                 request_serializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchRequest.SerializeToString,
                 response_deserializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchResponse.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.stream_stream(
+                '/habitus.v1.Predictor/PredictStream',
+                request_serializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictRequest.SerializeToString,
+                response_deserializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictResult.FromString,
+                _registered_method=True)
         self.GetVersion = channel.unary_unary(
                 '/habitus.v1.Predictor/GetVersion',
                 request_serializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.GetVersionRequest.SerializeToString,
@@ -69,6 +74,14 @@ class PredictorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request_iterator, context):
+        """Results in the order of the requests, as they become ready; a request that fails is a result of its own and the stream goes on.
+        Few are worked on at once, and no more are read before results are taken: a slow reader slows its own sending.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVersion(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,6 +100,11 @@ def add_PredictorServicer_to_server(servicer, server):
                     servicer.PredictBatch,
                     request_deserializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchRequest.FromString,
                     response_serializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchResponse.SerializeToString,
+            ),
+            'PredictStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictRequest.FromString,
+                    response_serializer=protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictResult.SerializeToString,
             ),
             'GetVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVersion,
@@ -149,6 +167,33 @@ class Predictor:
             '/habitus.v1.Predictor/PredictBatch',
             protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchRequest.SerializeToString,
             protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/habitus.v1.Predictor/PredictStream',
+            protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictRequest.SerializeToString,
+            protos_dot_habitus_dot_v1_dot_predictor__pb2.PredictResult.FromString,
             options,
             channel_credentials,
             insecure,

@@ -141,3 +141,18 @@ async def test_no_more_batches_are_on_their_way_than_allowed(on_their_way: int) 
             gate.set()
         await turns()
     assert await asyncio.gather(*tasks) == [str(number) for number in range(5)]
+
+
+async def test_a_batch_that_nobody_waits_for_any_more_ends_and_others_go_on() -> None:
+    core = Core()
+    core.is_held = True
+    batcher = Batcher(core.predict, on_their_way=1)
+    first = asked(batcher, 0, 1)
+    await turns()
+    second = asked(batcher, 2)
+    first[0].cancel()
+    await turns()
+    assert core.batches == [["0", "1"]]
+    core.is_held = False
+    first[1].cancel()
+    assert await second[0] == "2"
