@@ -26,7 +26,8 @@ class PredictionLogEntry(BaseModel):
     """One answered prediction. `person_id` is empty for an inline record that named no person.
 
     `features` are the model's inputs as used, of the time `event_timestamp`. `feature_*` name the Kafka record behind what was
-    stored of the person, for an inline record of that person too; None where nothing is stored.
+    stored of the person, for an inline record of that person too; None where nothing is stored. A `shadow` went to nobody:
+    another model scored the features of the answer that has the same `request_id`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -44,6 +45,7 @@ class PredictionLogEntry(BaseModel):
     feature_partition: Int32 | None
     feature_offset: Int64 | None
     served_at: EntryTime
+    shadow: bool = False
 
     def encode(self) -> bytes:
         """The entry as a message's value."""
