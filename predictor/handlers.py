@@ -1,6 +1,7 @@
 """What happens to a batch of prediction requests, in order.
 
 check each -> find its model -> read what is stored of the persons (one round trip) -> features -> score (one call a model) -> log
+-> shadow
 
 Place in the flow: a transport hands requests in and answers out; adapters do the effects. A request that cannot be answered
 becomes its own error and the rest go on. Single predictions are batches of one.
@@ -67,6 +68,14 @@ class PredictionLog(Protocol):
         ...
 
 
+class Shadows(Protocol):
+    """The models that score in shadow."""
+
+    def offer(self, answers: Iterable[Answer]) -> None:
+        """Let the shadows of the answers' models score them some time; never blocks, never raises."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """What predictions are made with."""
@@ -75,6 +84,7 @@ class Parts:
     models: ModelShelf
     log: PredictionLog
     clock: Clock
+    shadow: Shadows
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     now = parts.clock.now()
     checked = _each(check, requests)
     serving = await _find_models(_fit(checked), parts.models)
-    jobs = _each(lambda request: _Job(request, person_of(request), _or_raise(serving[request.model_alias])), checked)
+    jobs = _each(lambda request: _job(request, _or_raise(serving[request.model_alias])), checked)
     stored = await _read(_fit(jobs), parts.reader)
     if len(jobs) <= LOOP_ROWS:
         outcomes = _compute(jobs, stored, now)
@@ -116,6 +126,7 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
         outcomes = await asyncio.to_thread(_compute, jobs, stored, now)
     for answer in _fit(outcomes):
         parts.log.put(answer.log_entry(now))
+    parts.shadow.offer(_fit(outcomes))
     return outcomes
 
 
@@ -145,6 +156,11 @@ def person_of(request: PredictionRequest) -> str:
     return named if isinstance(named, str) and _PERSON_ID.fullmatch(named) else ""
 
 
+def _job(request: PredictionRequest, serving: Serving) -> _Job:
+    person_id = person_of(request)
+    return _Job(request, person_id, serving.for_person(person_id))
+
+
 async def _find_models(requests: Iterable[PredictionRequest], models: ModelShelf) -> dict[str, Serving | HabitusError]:
     """What serves under each alias asked for: looked up once, so that no batch mixes versions of an alias."""
     found: dict[str, Serving | HabitusError] = {}
@@ -162,7 +178,8 @@ async def _read(jobs: Sequence[_Job], reader: FeatureReader) -> dict[str, Online
     if not persons:
         return {}
     inline = any(job.request.record is not None for job in jobs)
-    names = dict.fromkeys(name for job in jobs for name in job.serving.model.inputs)
+    servings = {id(job.serving): job.serving for job in jobs}.values()
+    names = dict.fromkeys(name for each in servings for name in (*each.model.inputs, *each.further_inputs))
     features = [*names, *(name for name in ATTRIBUTES if inline and name not in names)]
     try:
         rows = await reader.read(persons, features, with_state=inline)
@@ -242,6 +259,7 @@ def _answer(featured: _Featured, row: npt.NDArray[np.float64]) -> Answer:
             source_offset=None if stored is None else stored.source_offset,
         ),
         inputs=inputs,
+        further={name: featured.values[name] for name in job.serving.further_inputs},
     )
 
 
