@@ -72,10 +72,11 @@ class LocalCopies:
         try:
             fetched = self._download(version, draft)
             (fetched / CONTENTS).write_text(json.dumps(_digests(fetched)))
-            self._remove(folder)
-            fetched.replace(folder)
-        except OSError as error:
             if not self.is_whole(folder):  # else another process was faster
+                self._remove(folder)
+                fetched.replace(folder)
+        except OSError as error:
+            if not self.is_whole(folder):  # else another process came between
                 raise Unavailable("disk", f"{folder} cannot be written ({error})") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)

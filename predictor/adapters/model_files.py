@@ -44,9 +44,7 @@ class ModelFiles:
         try:
             return self._loaded(folder, version.name, version.version)
         except ModelRefused:
-            if self._copies.is_whole(folder):
-                raise
-            # Another process was tidying, or a hand: that says nothing about the model.
+            # Another process that tidies, or a hand, may have taken files away meanwhile. So a refusal has a second look.
             return self._loaded(self._copies.fetch(version), version.name, version.version)
 
     def keep(self, alias: str, version: ModelVersion) -> None:

@@ -104,14 +104,25 @@ def test_a_download_that_breaks_off_leaves_nothing(copies: LocalCopies, registry
 
 
 def test_who_comes_second_takes_the_copy_of_who_came_first(copies: LocalCopies, registry: FakeRegistry, root: Path):
-    """Promise: two processes that fetch one version at once both have it."""
+    """Promise: of two processes that fetch one version at once the slower one leaves alone what the faster one may be loading."""
 
     def both(wanted: ModelVersion, folder: Path) -> Path:
-        if len(registry.downloads) == 0:
-            copies.fetch(wanted)
+        first.append((copies.fetch(wanted) / "MLmodel").stat().st_ino)
         return registry.download(wanted, folder)
 
+    first: list[int] = []
     second = LocalCopies(root, both, HandClock())
+    assert [(second.fetch(version(1)) / "MLmodel").stat().st_ino] == first
+    assert names(root) == {name_of(version(1))}
+
+
+def test_who_comes_between_the_last_look_and_the_renaming_wins(copies: LocalCopies, registry: FakeRegistry, root: Path):
+    class Slow(LocalCopies):
+        def _remove(self, folder: Path) -> None:
+            super()._remove(folder)
+            copies.fetch(version(1))
+
+    second = Slow(root, registry.download, HandClock())
     assert second.is_whole(second.fetch(version(1)))
     assert names(root) == {name_of(version(1))}
 
