@@ -38,8 +38,9 @@ def counted_labels(labels: pd.DataFrame, as_of: datetime | None = None) -> pd.Da
 
 
 def counted_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a request: the log of predictions is written at least once."""
-    return _last(predictions, ["request_id"], ["ingested_at", "source_partition", "source_offset"])
+    """What was answered, one row a request: the log is written at least once, and holds shadows beside answers."""
+    answered = predictions[~predictions["shadow"].isin([True])]  # null in rows older than shadows
+    return _last(answered, ["request_id"], ["ingested_at", "source_partition", "source_offset"])
 
 
 def _known(rows: pd.DataFrame, as_of: datetime | None) -> pd.DataFrame:

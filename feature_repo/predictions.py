@@ -38,6 +38,7 @@ class LoggedPrediction(TypedDict):
     feature_partition: int | None
     feature_offset: int | None
     served_at: datetime
+    shadow: bool
 
 
 def encode_prediction(entry: LoggedPrediction) -> bytes:
@@ -51,7 +52,8 @@ class PredictionLogEntry(BaseModel):
     `person_id` is empty for an inline record that named no person.
 
     `features` are the model's inputs as used, of the time `event_timestamp`. `feature_*` name the Kafka record behind what was
-    stored of the person, for an inline record of that person too; None where nothing is stored.
+    stored of the person, for an inline record of that person too; None where nothing is stored. A `shadow` went to nobody:
+    another model scored the features of the answer that has the same `request_id`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -69,6 +71,7 @@ class PredictionLogEntry(BaseModel):
     feature_partition: Int32 | None
     feature_offset: Int64 | None
     served_at: EntryTime
+    shadow: bool = False
 
     def history_row(self, topic: str, partition: int, offset: int, ingested_at: datetime) -> dict[str, Any]:
         """The entry as a row of `schemas.PREDICTIONS`, with the message it came in."""

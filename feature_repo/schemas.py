@@ -51,6 +51,7 @@ PREDICTIONS = Dataset(
             pa.field("feature_topic", pa.string()),
             pa.field("feature_partition", pa.int32()),
             pa.field("feature_offset", pa.int64()),
+            pa.field("shadow", pa.bool_()),  # null in files older than shadows: no shadow
             *_ORIGIN,
         ]
     ),

@@ -4,6 +4,8 @@ It answers at once (NOT_SERVING, UNAVAILABLE) and serves as soon as Redis answer
 """
 
 import asyncio
+from datetime import timedelta
+from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 
@@ -16,11 +18,15 @@ from predictor.adapters.health import watch
 from predictor.adapters.kafka_log import prediction_log
 from predictor.adapters.model_events import ModelEventListener
 from predictor.adapters.model_files import ModelFiles
+from predictor.adapters.refusals import RefusalTeller
 from predictor.handlers import FeatureReader, Parts
 from predictor.protection.circuit import Circuit, GuardedReader
 from predictor.settings import PredictorSettings
-from predictor.shelf import Shelf, keep_fresh
-from runtime.clock import SystemClock
+from predictor.shadow import Shadow
+from predictor.shelf import Shelf, ShelfRules, keep_fresh
+from runtime.announcer import KafkaAnnouncer
+from runtime.clock import Clock, SystemClock
+from runtime.metrics import new_registry
 from runtime.registry import Registry
 
 
@@ -31,11 +37,13 @@ class PredictorProcess:
         self._settings = settings
         clock = SystemClock()
         self._reader = OnlineReader(open_hashes(settings), settings.project)
-        self._shelf = Shelf(ModelFiles(Registry(settings), settings.home, clock))
+        self._shelf = _shelf(settings, clock)
         self._log = prediction_log(settings, settings.predictor_log_buffer)
         self._wake = asyncio.Event()
         self._events = ModelEventListener(settings, self._wake.set, asyncio.get_running_loop())
-        parts = Parts(guarded_reader(self._reader, settings), self._shelf, self._log, clock)
+        self.registry = new_registry("predictor", version("habitus"))
+        self._shadow = Shadow(self._log, clock, self.registry, settings.predictor_shadow_buffer)
+        parts = Parts(guarded_reader(self._reader, settings), self._shelf, self._log, clock, self._shadow)
         self._server = GrpcServer(settings, PredictorService(parts, self._shelf), make_guard(settings))
         self._tasks: list[asyncio.Task[None]] = []
         self.address = settings.predictor_address
@@ -47,6 +55,7 @@ class PredictorProcess:
         self._events.start()
         self._tasks = [
             asyncio.create_task(keep_fresh(self._shelf, self._wake, self._settings.predictor_poll_s), name="reload"),
+            asyncio.create_task(self._shadow.run(), name="shadow"),
             asyncio.create_task(
                 watch(self._reader.ping, lambda: self._shelf.champion is not None, self._server.say), name="health"
             ),
@@ -68,6 +77,16 @@ class PredictorProcess:
         stopping.cancel()
         for task in done:
             task.result()
+
+
+def _shelf(settings: PredictorSettings, clock: Clock) -> Shelf:
+    rules = ShelfRules(
+        previous_for=timedelta(seconds=settings.predictor_previous_s),
+        shadowing=settings.predictor_shadow,
+        on_refusal=RefusalTeller(KafkaAnnouncer(settings, "predictor"), clock),
+    )
+    files = ModelFiles(Registry(settings), settings.home, clock, row_limit_ms=settings.predictor_row_limit_ms)
+    return Shelf(files, clock, rules)
 
 
 def guarded_reader(reader: FeatureReader, settings: PredictorSettings) -> GuardedReader:

@@ -1,7 +1,7 @@
 """What happens to a batch of prediction requests, in order.
 
 drop who waits no more -> check each -> find its model -> read what is stored of the persons (one round trip) -> features
--> score (one call a model) -> log
+-> score (one call a model) -> log -> shadow
 
 Place in the flow: a transport hands requests in and answers out; adapters do the effects. A request that cannot be answered
 becomes its own error and the rest go on. Single predictions are batches of one.
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+from loguru import logger
 
 from feature_repo.labels import LEVELS
 from feature_repo.materialise import event_time, inline_row
@@ -24,6 +25,7 @@ from feature_repo.online.reader import OnlineRow
 from feature_repo.person import ATTRIBUTES, PersonRecord, parse_record, resolve_time
 from feature_repo.predictions import LoggedPrediction
 from predictor.messages import Answer, FeatureOrigin, PredictionRequest, Serving
+from predictor.model import ServedModel, are_probabilities
 from runtime.clock import Clock
 from runtime.errors import DeadlinePassed, HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
 
@@ -38,6 +40,7 @@ _ALIAS = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REQUEST_ID_LIMIT = 128
 
 Outcome = Answer | HabitusError
+Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -68,6 +71,14 @@ class PredictionLog(Protocol):
         ...
 
 
+class Shadows(Protocol):
+    """The models that score in shadow."""
+
+    def offer(self, answers: Iterable[Answer]) -> None:
+        """Let the shadows of the answers' models score them some time; never blocks, never raises."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """What predictions are made with."""
@@ -76,6 +87,7 @@ class Parts:
     models: ModelShelf
     log: PredictionLog
     clock: Clock
+    shadow: Shadows
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     now = parts.clock.now()
     checked = _each(check, _each(lambda request: in_time(request, now), requests))
     serving = await _find_models(_fit(checked), parts.models)
-    jobs = _each(lambda request: _Job(request, person_of(request), _or_raise(serving[request.model_alias])), checked)
+    jobs = _each(lambda request: _job(request, _or_raise(serving[request.model_alias])), checked)
     stored = await _read(_fit(jobs), parts.reader)
     if len(jobs) <= LOOP_ROWS:
         outcomes = _compute(jobs, stored, now)
@@ -117,6 +129,7 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
         outcomes = await asyncio.to_thread(_compute, jobs, stored, now)
     for answer in _fit(outcomes):
         parts.log.put(answer.log_entry(now))
+    parts.shadow.offer(_fit(outcomes))
     return outcomes
 
 
@@ -153,6 +166,11 @@ def person_of(request: PredictionRequest) -> str:
     return named if isinstance(named, str) and _PERSON_ID.fullmatch(named) else ""
 
 
+def _job(request: PredictionRequest, serving: Serving) -> _Job:
+    person_id = person_of(request)
+    return _Job(request, person_id, serving.for_person(person_id))
+
+
 async def _find_models(requests: Iterable[PredictionRequest], models: ModelShelf) -> dict[str, Serving | HabitusError]:
     """What serves under each alias asked for: looked up once, so that no batch mixes versions of an alias."""
     found: dict[str, Serving | HabitusError] = {}
@@ -170,7 +188,8 @@ async def _read(jobs: Sequence[_Job], reader: FeatureReader) -> dict[str, Online
     if not persons:
         return {}
     inline = any(job.request.record is not None for job in jobs)
-    names = dict.fromkeys(name for job in jobs for name in job.serving.model.inputs)
+    servings = {id(job.serving): job.serving for job in jobs}.values()
+    names = dict.fromkeys(name for each in servings for name in (*each.model.inputs, *each.further_inputs))
     features = [*names, *(name for name in ATTRIBUTES if inline and name not in names)]
     try:
         rows = await reader.read(persons, features, with_state=inline)
@@ -183,8 +202,8 @@ def _compute(
     jobs: Sequence[_Job | HabitusError], stored: Mapping[str, OnlineRow | None] | Unavailable, now: datetime
 ) -> list[Outcome]:
     featured = _each(lambda job: _featured(job, stored, now), jobs)
-    answers = iter(_score(_fit(featured)))
-    return [each if isinstance(each, HabitusError) else next(answers) for each in featured]
+    outcomes = iter(_score(_fit(featured)))
+    return [each if isinstance(each, HabitusError) else next(outcomes) for each in featured]
 
 
 def _featured(job: _Job, stored: Mapping[str, OnlineRow | None] | Unavailable, now: datetime) -> _Featured:
@@ -222,18 +241,30 @@ def _merged_record(job: _Job, known: OnlineRow | None, now: datetime) -> PersonR
     return resolve_time(parse_record(given).record, now)
 
 
-def _score(featured: Sequence[_Featured]) -> list[Answer]:
-    """Answers in the order of `featured`; one call for each model among them."""
-    answers: dict[int, Answer] = {}
+def _score(featured: Sequence[_Featured]) -> list[Outcome]:
+    """Outcomes in the order of `featured`; one call for each model among them."""
+    answers: dict[int, Outcome] = {}
     for model in {id(each.job.serving.model): each.job.serving.model for each in featured}.values():
         mine = [position for position, each in enumerate(featured) if each.job.serving.model is model]
         columns = {name: [featured[position].values[name] for position in mine] for name in model.inputs}
-        for position, row in zip(mine, model.score(columns), strict=True):
-            answers[position] = _answer(featured[position], row)
+        for position, row in zip(mine, _rows_of(model, columns, len(mine)), strict=True):
+            answers[position] = row if isinstance(row, HabitusError) else _answer(featured[position], row)
     return [answers[position] for position in range(len(featured))]
 
 
-def _answer(featured: _Featured, row: npt.NDArray[np.float64]) -> Answer:
+def _rows_of(model: ServedModel, columns: Mapping[str, Sequence[Any]], count: int) -> Sequence[Floats | Unavailable]:
+    """The model's probabilities of each row; an error in place of what is none, which costs that row alone."""
+    failed = Unavailable("model", f"{model.name} version {model.version} gives no probabilities for this")
+    try:
+        found = model.score(columns)
+    except Exception as error:  # noqa: BLE001  a registered pipeline fails with whatever its parts raise
+        logger.bind(version=model.version).error("the model failed: {}: {}", type(error).__name__, error)
+        return [failed] * count
+    sound = are_probabilities(found)
+    return [row if is_sound else failed for row, is_sound in zip(found, sound, strict=True)]
+
+
+def _answer(featured: _Featured, row: Floats) -> Answer:
     job, stored = featured.job, featured.stored
     inputs = {name: featured.values[name] for name in job.serving.model.inputs}
     return Answer(
@@ -250,6 +281,7 @@ def _answer(featured: _Featured, row: npt.NDArray[np.float64]) -> Answer:
             source_offset=None if stored is None else stored.source_offset,
         ),
         inputs=inputs,
+        further={name: featured.values[name] for name in job.serving.further_inputs},
     )
 
 

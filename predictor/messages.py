@@ -4,11 +4,13 @@ Place in the flow: a transport makes requests of its messages and messages of an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 from feature_repo.predictions import LoggedPrediction
+from predictor.canary import is_chosen
 from predictor.model import ServedModel
 from runtime.registry import Alias
 
@@ -30,10 +32,28 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class Serving:
-    """A model and the alias that it serves under; a request holds one from its look-up to its answer."""
+    """A model and the alias that it serves under; a request holds one from its look-up to its answer.
+
+    With it come who answers `canary_percent` of the persons in its place, and whose shadows score the features of its answers.
+    """
 
     model: ServedModel
     alias: str
+    canary: Self | None = None
+    canary_percent: float = 0.0
+    shadows: tuple[Self, ...] = ()
+
+    def for_person(self, person_id: str) -> "Serving":
+        """What answers this person: the canary for those whom it has, else this; nobody ("") is never a canary's."""
+        if self.canary is not None and is_chosen(person_id, self.canary_percent):
+            return self.canary
+        return self
+
+    @cached_property
+    def further_inputs(self) -> tuple[str, ...]:
+        """What the shadows read beyond the model's inputs; to be read with them and handed on in `Answer.further`."""
+        mine = set(self.model.inputs)
+        return tuple(dict.fromkeys(name for each in self.shadows for name in each.model.inputs if name not in mine))
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,10 @@ class FeatureOrigin:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one request. `probabilities` are by level and sum to 1; `inputs` are the model's inputs as used."""
+    """The answer to one request. `probabilities` are by level and sum to 1; `inputs` are the model's inputs as used.
+
+    `further` holds the values of `serving.further_inputs`, for its shadows.
+    """
 
     request_id: str
     person_id: str
@@ -58,9 +81,10 @@ class Answer:
     serving: Serving
     origin: FeatureOrigin
     inputs: Mapping[str, Any]
+    further: Mapping[str, Any] = field(default_factory=dict)
 
-    def log_entry(self, served_at: datetime) -> LoggedPrediction:
-        """The entry of the prediction log."""
+    def log_entry(self, served_at: datetime, *, shadow: bool = False) -> LoggedPrediction:
+        """The entry of the prediction log; `shadow`: of what went to nobody."""
         return LoggedPrediction(
             request_id=self.request_id,
             person_id=self.person_id,
@@ -75,4 +99,5 @@ class Answer:
             feature_partition=self.origin.source_partition,
             feature_offset=self.origin.source_offset,
             served_at=served_at,
+            shadow=shadow,
         )

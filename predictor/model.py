@@ -135,7 +135,12 @@ def _warm_up(model: ServedModel, described: str) -> None:
     except Exception as error:
         # A foreign pipeline fails with whatever its parts raise; each of them means that it must not serve.
         raise ModelRefused(f"{described} cannot score: {type(error).__name__}: {error}", remedy=_REMEDY) from error
-    if found.shape != (len(rows), len(LEVELS)) or not np.isfinite(found).all() or (found < 0).any():
-        raise ModelRefused(f"{described} answers what is no probability", remedy=_REMEDY)
-    if np.abs(found.sum(axis=1) - 1.0).max() > _SUM_TOLERANCE:
-        raise ModelRefused(f"{described} answers probabilities that do not sum to one", remedy=_REMEDY)
+    if found.shape != (len(rows), len(LEVELS)) or not are_probabilities(found).all():
+        raise ModelRefused(f"{described} answers what are no probabilities that sum to one", remedy=_REMEDY)
+
+
+def are_probabilities(found: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which rows of n x 7 are finite, not negative, and sum to one."""
+    sums_to_one = np.abs(found.sum(axis=1) - 1.0) <= _SUM_TOLERANCE  # false for what is not finite
+    sound: npt.NDArray[np.bool_] = (found >= 0).all(axis=1) & sums_to_one
+    return sound

@@ -1,6 +1,6 @@
 """Events that services exchange about models and drift: JSON values with CloudEvents 1.0 headers (Kafka binding, binary mode).
 
-Place in the flow: the monitor raises `DriftAlert`, the trainer `ModelEvent`; the trainer, predictor and monitor listen.
+Place in the flow: the monitor raises `DriftAlert`, trainer and predictor `ModelEvent`; the trainer, predictor and monitor listen.
 The registry stays the truth about models: a `ModelEvent` only wakes its readers.
 """
 
@@ -53,9 +53,9 @@ class DriftAlert(_Event):
 
 
 class ModelEvent(_Event):
-    """A model version was registered, promoted, rolled back or rejected; `decision` records why."""
+    """A model version was registered, promoted, rolled back, rejected, or refused by a predictor; `decision` records why."""
 
-    type: Literal["ModelRegistered", "ModelPromoted", "ModelRolledBack", "ModelRejected"]
+    type: Literal["ModelRegistered", "ModelPromoted", "ModelRolledBack", "ModelRejected", "ModelRefused"]
     model_name: str
     model_version: str
     decision: dict[str, Any] = Field(default_factory=dict)

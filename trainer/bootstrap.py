@@ -2,12 +2,12 @@
 
 from loguru import logger
 
+from runtime.announcer import KafkaAnnouncer
 from runtime.clock import SystemClock
 from runtime.logs import configure_logs
 from runtime.registry import Alias, Registry
 from runtime.retry import wait_for
 from trainer.adapters.alerts import open_alerts
-from trainer.adapters.announcer import KafkaAnnouncer
 from trainer.adapters.history import FeastHistory
 from trainer.adapters.model_store import ModelStore
 from trainer.handlers import Workshop, retrain
@@ -24,7 +24,7 @@ def wire(settings: TrainerSettings, progress: Progress = silent) -> Workshop:
         history=FeastHistory(settings),
         models=ModelStore(settings, registry),
         registry=registry,
-        promotion=Promotion(registry, KafkaAnnouncer(settings), clock),
+        promotion=Promotion(registry, KafkaAnnouncer(settings, "trainer"), clock),
         clock=clock,
         progress=progress,
     )

@@ -1,12 +1,15 @@
 """What wakes the reload: each process reads every message of `model.events`, from the end on, in a thread of its own.
 
-The message is not looked into: the registry is the truth. What is missed while Kafka is gone, the poll finds.
+The message is not looked into: the registry is the truth. What was said before it listens, or while Kafka was gone, it cannot
+have heard: so it wakes once whenever it begins to listen, and the poll finds the rest.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from loguru import logger
 
@@ -42,21 +45,34 @@ class ModelEventListener:
         waits = pauses()
         while not self._ending.is_set():
             try:
-                self._listen()
+                with self._subscribed() as reader:
+                    waits = pauses()
+                    self._listen(reader)
             except (Unavailable, KafkaError) as error:
                 logger.warning("model events are not heard, the registry is polled: {}", error)
                 self._ending.wait(next(waits))
 
-    def _listen(self) -> None:
+    @contextmanager
+    def _subscribed(self) -> Iterator[KafkaConsumer]:
+        """A consumer that stands at the end of the topic, in no group: every process hears everything."""
         topic = Topics(self._settings).model_events
         ensure_topics(self._settings, [topic])
-        reader = consumer(self._settings, topic.name, group_id=None, auto_offset_reset="latest")
+        reader = consumer(self._settings, group_id=None, auto_offset_reset="latest")
         try:
-            while not self._ending.is_set():
-                if reader.poll(timeout_ms=_POLL_MS):
-                    self._tell()
+            reader.assign(
+                [TopicPartition(topic.name, number) for number in sorted(reader.partitions_for_topic(topic.name) or ())]
+            )
+            for partition in reader.assignment():
+                reader.position(partition)
+            yield reader
         finally:
             reader.close()
+
+    def _listen(self, reader: KafkaConsumer) -> None:
+        self._tell()
+        while not self._ending.is_set():
+            if reader.poll(timeout_ms=_POLL_MS):
+                self._tell()
 
     def _tell(self) -> None:
         try:

@@ -1,1 +1,1 @@
-"""Effects: `history.py` (Feast and Parquet) · `model_store.py` (MLflow) · `announcer.py` and `alerts.py` (Kafka)."""
+"""Effects: `history.py` (Feast and Parquet) · `model_store.py` (MLflow) · `alerts.py` (Kafka)."""

@@ -62,5 +62,12 @@ def test_the_order_of_reading_decides_nothing_and_each_record_has_one(rows: list
 
 
 def test_a_prediction_that_was_logged_twice_is_one() -> None:
-    rows = told([("a", 0, 5), ("a", 0, 5), ("a", 0, 5)]).assign(request_id=["r1", "r1", "r2"], source_partition=0)
+    rows = told([("a", 0, 5), ("a", 0, 5), ("a", 0, 5)]).assign(request_id=["r1", "r1", "r2"], source_partition=0, shadow=None)
     assert offsets(counted_predictions(rows)) == [1, 2]
+
+
+def test_what_a_shadow_made_of_a_request_never_stands_for_its_answer() -> None:
+    """Promise: a shadow's entry has the request id of the answer, comes after it, and is no answer."""
+    rows = told([("a", 0, 5), ("a", 0, 5), ("a", 0, 5)])
+    rows = rows.assign(request_id=["r1", "r1", "r2"], source_partition=0, shadow=[False, True, None])
+    assert offsets(counted_predictions(rows)) == [0, 2]

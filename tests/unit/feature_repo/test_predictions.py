@@ -86,3 +86,10 @@ def test_an_entry_that_is_none_names_its_fields(field: str, value: Any):
         parse_prediction(fields)
     assert caught.value.error_class == INVALID_PREDICTION
     assert any(name.startswith(field) for name in caught.value.failed_fields)
+
+
+def test_an_entry_written_before_there_were_shadows_is_none():
+    fields = entry().model_dump()
+    del fields["shadow"]
+    assert not parse_prediction(fields).shadow
+    assert parse_prediction(fields | {"shadow": True}).shadow

@@ -1,6 +1,6 @@
 """Fakes of what the predictor's core stands on, and builders of what it is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,10 +18,12 @@ from feature_repo.person import parse_record, resolve_time
 from feature_repo.predictions import LoggedPrediction
 from feature_repo.temporal import PersonState
 from predictor.handlers import Parts
-from predictor.messages import Serving
+from predictor.messages import Answer, Serving
 from predictor.model import ServedModel, admit
+from predictor.shelf import Shelf
 from runtime.clock import FixedClock
-from runtime.errors import HabitusError, Unavailable, UnknownModel
+from runtime.errors import HabitusError, ModelRefused, Unavailable, UnknownModel
+from tests.fake_registry import FakeSource, HandClock, version
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORD: dict[str, object] = {
@@ -99,6 +101,16 @@ class ListLog:
         self.entries.append(entry)
 
 
+@dataclass
+class ListShadows:
+    """Shadows that keep what they are offered."""
+
+    answers: list[Answer] = field(default_factory=list)
+
+    def offer(self, answers: Iterable[Answer]) -> None:
+        self.answers += answers
+
+
 def model_of(classifier: Any, *, version: str = "1", inputs: Sequence[str] = FEATURE_NAMES) -> ServedModel:
     """An admitted model over `classifier`."""
     return admit(classifier, inputs, name="obesity-level", version=version, loaded_at=NOW)
@@ -165,10 +177,32 @@ def models(classifier: FakeClassifier) -> FakeShelf:
 
 
 @pytest.fixture
-def parts(reader: FakeReader, models: FakeShelf, log: ListLog) -> Parts:
-    return Parts(reader, models, log, FixedClock(NOW))
+def parts(reader: FakeReader, models: FakeShelf, log: ListLog, shadows: ListShadows) -> Parts:
+    return Parts(reader, models, log, FixedClock(NOW), shadows)
 
 
 @pytest.fixture
 def empty_state() -> PersonState:
     return PersonState()
+
+
+@pytest.fixture
+def source() -> FakeSource:
+    """A registry whose champion is version 1; 1 to 8 answer their number in tenths, 9 is refused."""
+    marks = {str(number): model_of(FakeClassifier(number / 10), version=str(number)) for number in range(1, 9)}
+    return FakeSource({"champion": version(1)}, marks | {"9": ModelRefused("bad")})
+
+
+@pytest.fixture
+def hand_clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def shelf(source: FakeSource, hand_clock: HandClock) -> Shelf:
+    return Shelf(source, hand_clock)
+
+
+@pytest.fixture
+def shadows() -> ListShadows:
+    return ListShadows()

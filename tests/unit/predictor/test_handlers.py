@@ -14,8 +14,8 @@ from feature_repo.materialise import inline_row
 from feature_repo.person import parse_record, resolve_time
 from feature_repo.predictions import encode_prediction, parse_prediction
 from feature_repo.wire import decode_value
-from predictor.handlers import BATCH_LIMIT, LOOP_ROWS, check, predict
-from predictor.messages import Answer, PredictionRequest
+from predictor.handlers import BATCH_LIMIT, LOOP_ROWS, Parts, check, predict
+from predictor.messages import Answer, PredictionRequest, Serving
 from runtime.errors import (
     HabitusError,
     InvalidRequest,
@@ -287,3 +287,51 @@ async def test_a_batch_answers_as_its_requests_would_alone(parts: Any, requests:
             assert str(ours) == str(theirs)
         else:
             assert (ours.probabilities, ours.inputs, ours.origin) == (theirs.probabilities, theirs.inputs, theirs.origin)
+
+
+async def test_every_answer_is_offered_to_the_shadows_after_it_was_logged(parts: Parts, shadows: Any):
+    outcomes = await predict([PredictionRequest(person_id="p1"), PredictionRequest(person_id="nobody")], parts)
+    assert shadows.answers == [outcomes[0]]
+
+
+async def test_a_canary_answers_its_persons_from_its_own_inputs(parts: Parts, make_model: Any, make_classifier: Any):
+    """Promise: the answer names the challenger; one without a person, or who asked for another alias, never gets it."""
+    canary = Serving(make_model(make_classifier(0.9), version="2", inputs=("weight_kg", "pal")), "challenger")
+    champion = Serving(make_model(make_classifier(0.1), inputs=("weight_kg",)), "champion", canary, 100.0)
+    asked = replace(parts, models=_Given(champion))
+    inline = {"gender": "Male", "age_years": 30, "height_m": 1.8, "weight_kg": 80}
+    of_person, of_nobody = await predict([PredictionRequest(person_id="p1"), PredictionRequest(record=inline)], asked)
+    assert (of_person.serving.alias, of_person.serving.model.version) == ("challenger", "2")
+    assert set(of_person.inputs) == {"weight_kg", "pal"}
+    assert of_nobody.serving.alias == "champion"
+
+
+class _Given:
+    def __init__(self, serving: Serving) -> None:
+        self.serving = serving
+
+    async def find(self, _: str) -> Serving:
+        return self.serving
+
+
+async def test_a_model_that_gives_no_probabilities_costs_the_rows_concerned_alone(parts: Any, classifier: Any, models: Any):
+    """Promise: also of a model that passed its load check and fails on a later row."""
+    served = models.by_alias["champion"].classifier
+    real = served.predict_proba
+
+    def sometimes(frame: Any) -> Any:
+        found = real(frame)
+        found[frame["weight_kg"] > 200] = float("nan")
+        return found
+
+    served.predict_proba = sometimes
+    heavy = {"gender": "Male", "age_years": 30, "height_m": 1.8, "weight_kg": 250}
+    outcomes = await predict([PredictionRequest(record=heavy), PredictionRequest(person_id="p1")], parts)
+    assert isinstance(outcomes[0], Unavailable)
+    assert isinstance(outcomes[1], Answer)
+
+    def never(_frame: Any) -> Any:
+        raise ZeroDivisionError
+
+    served.predict_proba = never
+    assert [type(each) for each in await predict([PredictionRequest(person_id="p1")], parts)] == [Unavailable]

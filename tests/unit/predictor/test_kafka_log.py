@@ -34,6 +34,7 @@ def entry(number: int, person_id: str = "p1") -> LoggedPrediction:
         feature_partition=None,
         feature_offset=None,
         served_at=AT,
+        shadow=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Announces model events on the topic `model.events`."""
+"""Announces model events on the topic `model.events`: the trainer its decisions, a predictor what it refuses to serve."""
 
 from kafka.errors import KafkaError
 from loguru import logger
@@ -13,10 +13,11 @@ _LIMIT_MS = 5_000  # the registry is the truth; an announcement must not hold it
 
 
 class KafkaAnnouncer:
-    """Announces where it can: a missing Kafka loses the announcement, never what it announces."""
+    """Announces for the service `source`, where it can: a missing Kafka loses the announcement, never what it announces."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, source: str) -> None:
         self._settings = settings
+        self._source = source
         self._topic = Topics(settings).model_events
 
     def announce(self, event: ModelEvent) -> bool:
@@ -30,7 +31,7 @@ class KafkaAnnouncer:
 
     def _send(self, event: ModelEvent) -> None:
         ensure_topics(self._settings, [self._topic])
-        key, value, headers = encode(event, "trainer")
+        key, value, headers = encode(event, self._source)
         sender = producer(self._settings, max_block_ms=_LIMIT_MS, linger_ms=0)
         try:
             sender.send(self._topic.name, key=key, value=value, headers=headers).get(timeout=_LIMIT_MS / 1000)
