@@ -74,7 +74,8 @@ def labelled(published: pd.DataFrame) -> pd.DataFrame:
     records = [resolve_time(each.record, DEFAULT_ANCHOR) for each in parsed]
     located = [Located(record, "person.records", 0, number, DEFAULT_ANCHOR) for number, record in enumerate(records)]
     rows: pd.DataFrame = materialise(located, {})[0].to_pandas()
-    return rows.assign(**{LEVEL: [each.level for each in parsed]})
+    rows[LEVEL] = [each.level for each in parsed]
+    return rows
 
 
 def _registered(shop: Workshop, number: str) -> Pipeline:
