@@ -24,6 +24,7 @@ from benchmarks.serving.rounds import measure_in_turn
 from benchmarks.serving.scene import Scene
 from benchmarks.serving.stage import Stage, staged
 from benchmarks.serving.tables import TASKS, summary, tables
+from runtime.errors import HabitusError
 from runtime.logs import hush_warnings
 
 PERSONS = 10_000
@@ -93,4 +94,7 @@ def verify(field: Field) -> None:
 console = Console(log_path=False, width=None if sys.stdout.isatty() else WIDTH)
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HabitusError as error:
+        sys.exit(f"{error} ({error.remedy})" if error.remedy else str(error))

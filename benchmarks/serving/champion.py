@@ -74,8 +74,7 @@ def labelled(published: pd.DataFrame) -> pd.DataFrame:
     records = [resolve_time(each.record, DEFAULT_ANCHOR) for each in parsed]
     located = [Located(record, "person.records", 0, number, DEFAULT_ANCHOR) for number, record in enumerate(records)]
     rows: pd.DataFrame = materialise(located, {})[0].to_pandas()
-    rows[LEVEL] = [each.level for each in parsed]
-    return rows
+    return rows.assign(**{LEVEL: pd.Series([each.level for each in parsed], dtype=object)})
 
 
 def _registered(shop: Workshop, number: str) -> Pipeline:
