@@ -6,8 +6,22 @@ import pytest
 
 from tests.integration.conftest import scene
 from tests.soak.tables import GUARDS_TRIED
+from tests.soak.telling import Tell
 
 __all__ = ["scene"]
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """A function that writes a line to the terminal while the test runs."""
+    terminal, capture = map(request.config.pluginmanager.get_plugin, ("terminalreporter", "capturemanager"))
+
+    def write(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from random import Random
 
@@ -16,6 +16,7 @@ from tests.aborts.lives import send
 from tests.aborts.records import MOSTLY_GOOD, random_messages
 from tests.scene import Scene
 from tests.soak.options import option
+from tests.soak.telling import Tell
 
 RECORDS = option("SOAK_RECORDS", 500_000)
 PERSONS = option("SOAK_PERSONS", 20_000)
@@ -24,7 +25,6 @@ SEED = option("SOAK_SEED", 1)
 LIVES_S = (2.0, 20.0)  # of a worker, from and to: some are killed while they start, some in the midst of work
 LOOK_EVERY_S = 5.0
 SLOWEST_PER_S = 100  # records; slower than that, nothing moves
-Tell = Callable[[str], None]
 
 
 @pytest.mark.timeout(KILLS_FOR_S + RECORDS // SLOWEST_PER_S * 2 + 600)
@@ -39,19 +39,6 @@ def test_two_workers_killed_at_random_under_load_lose_and_double_nothing(scene: 
     assert differences(expected, left) == []
     assert len(left.rows) + len(left.dead) == RECORDS
     tell(f"{len(left.rows)} accepted + {len(left.dead)} dead = {RECORDS}; {len(left.online)} persons; {len(left.labels)} labels")
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Tell:
-    """A function that writes a line to the terminal while the test runs."""
-    terminal, capture = map(request.config.pluginmanager.get_plugin, ("terminalreporter", "capturemanager"))
-
-    def write(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(text)
-
-    return write
 
 
 @contextmanager
