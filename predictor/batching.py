@@ -17,9 +17,10 @@ from predictor.handlers import Outcome
 from predictor.messages import PredictionRequest
 from runtime.errors import HabitusError
 
-# One batch reads while another one computes; a third would only be smaller batches.
-ON_THEIR_WAY = 2
+# While one batch is on its way the next one gathers. A second one on its way would make both smaller: one processor computes.
+ON_THEIR_WAY = 1
 LARGEST_BATCH = 64
+QUIET_TURNS = 8  # measured: from eight on batches grow no more, and a lone request is no slower
 
 Predict = Callable[[Sequence[PredictionRequest | HabitusError]], Awaitable[list[Outcome]]]
 
@@ -50,8 +51,17 @@ class Batcher:
         self._waiting.append(waiting)
         if not self._is_due and self._free:
             self._is_due = True
-            loop.call_soon(self._send_off)
+            loop.call_soon(self._when_quiet, len(self._waiting), 0)
         return await waiting.outcome
+
+    def _when_quiet(self, before: int, quiet: int) -> None:
+        """Send off once a few turns of the loop brought no more: gRPC takes up one call a turn, however many there are."""
+        if len(self._waiting) > before:
+            quiet = 0
+        if quiet < QUIET_TURNS and len(self._waiting) < self._largest:
+            asyncio.get_running_loop().call_soon(self._when_quiet, len(self._waiting), quiet + 1)
+        else:
+            self._send_off()
 
     def _send_off(self) -> None:
         self._is_due = False

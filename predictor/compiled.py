@@ -8,7 +8,7 @@ Place in the flow: `model.admit` tries it for each model that is loaded; `trees`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ _NO_CATEGORY = "no such category"
 _ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36)
 
 Floats = npt.NDArray[np.float64]
-Columns = Mapping[str, Any]  # of a frame too: what they hold is one value a row
+Codes = dict[str, dict[Any, float]]
 
 
 class NotCompiled(Exception):
@@ -40,24 +40,22 @@ class NotCompiled(Exception):
 
 @dataclass(frozen=True)
 class CompiledPipeline:
-    """`sources` are the inputs in the order of the booster's; `codes` the numbers of the categories, by input."""
+    """`sources` are the inputs in the order of the booster's; `codes` the numbers of the categories, by place among them."""
 
     sources: tuple[str, ...]
-    codes: Mapping[str, Mapping[Any, float]]
+    codes: Mapping[int, Mapping[Any, float]]
     booster: CompiledBooster
 
-    def predict(self, columns: Columns) -> Floats:
-        """Probabilities of n rows given as columns of features: n x classes, in the order of the classifier's."""
-        rows = np.empty((len(columns[self.sources[0]]), len(self.sources)))
-        for place, name in enumerate(self.sources):
-            rows[:, place] = self._numbers(name, columns[name])
-        return self.booster.predict(rows)
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> Floats:
+        """Probabilities of n rows of features, by name: n x classes, in the order of the classifier's."""
+        matrix = np.array([self._numbers(row) for row in rows], dtype=np.float64)  # None becomes NaN
+        return self.booster.predict(matrix.reshape(len(rows), len(self.sources)))
 
-    def _numbers(self, name: str, values: Sequence[Any]) -> Floats:
-        codes = self.codes.get(name)
-        if codes is None:
-            return np.array(values, dtype=np.float64)  # None becomes NaN
-        return np.array([codes.get(value, np.nan) for value in values])
+    def _numbers(self, row: Mapping[str, Any]) -> list[Any]:
+        values = [row[name] for name in self.sources]
+        for place, codes in self.codes.items():
+            values[place] = codes.get(values[place], np.nan)
+        return values
 
 
 def compile_checked(classifier: Any, inputs: Sequence[str], sample: pd.DataFrame | None) -> CompiledPipeline:
@@ -71,7 +69,7 @@ def compile_checked(classifier: Any, inputs: Sequence[str], sample: pd.DataFrame
         frames.append(as_model_input(sample, inputs))
     for frame in frames:
         expected = np.asarray(classifier.predict_proba(frame), dtype=np.float64)
-        found = compiled.predict({name: frame[name] for name in inputs})
+        found = compiled.predict(cast("list[dict[str, Any]]", frame.to_dict("records")))
         difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
         if not difference <= TOLERANCE:
             raise NotCompiled(f"the compiled form differs by {difference:.1e} from the registered model")
@@ -91,10 +89,10 @@ def compile_pipeline(classifier: Any, inputs: Sequence[str]) -> CompiledPipeline
         raise NotCompiled(str(error)) from error
     if booster.features != len(sources):
         raise NotCompiled(f"the booster reads {booster.features} columns, the pipeline makes {len(sources)}")
-    return CompiledPipeline(tuple(sources), codes, booster)
+    return CompiledPipeline(tuple(sources), {sources.index(name): known for name, known in codes.items()}, booster)
 
 
-def _plan(steps: Sequence[Any], inputs: Sequence[str]) -> tuple[list[str], dict[str, dict[Any, float]]]:
+def _plan(steps: Sequence[Any], inputs: Sequence[str]) -> tuple[list[str], Codes]:
     """Which input each column of the booster comes from, and the codes of those that are categories."""
     if not steps:
         return list(inputs), {}
@@ -102,7 +100,7 @@ def _plan(steps: Sequence[Any], inputs: Sequence[str]) -> tuple[list[str], dict[
     if more or not hasattr(columns, "transformers_"):
         raise NotCompiled(f"a step {type((more or steps)[0]).__name__} is not compiled")
     sources: list[str] = []
-    codes: dict[str, dict[Any, float]] = {}
+    codes: Codes = {}
     for _, transformer, chosen in columns.transformers_:
         names = [each if isinstance(each, str) else inputs[each] for each in chosen]
         codes |= _codes(transformer, names)
@@ -110,7 +108,7 @@ def _plan(steps: Sequence[Any], inputs: Sequence[str]) -> tuple[list[str], dict[
     return sources, codes
 
 
-def _codes(transformer: Any, names: Sequence[str]) -> dict[str, dict[Any, float]]:
+def _codes(transformer: Any, names: Sequence[str]) -> Codes:
     if not names or transformer == "passthrough":
         return {}
     if isinstance(transformer, FunctionTransformer) and transformer.func is None:
@@ -136,8 +134,8 @@ def _probes(compiled: CompiledPipeline, inputs: Sequence[str]) -> pd.DataFrame:
 def _draw(compiled: CompiledPipeline, name: str, generator: np.random.Generator) -> npt.NDArray[Any]:
     if name not in compiled.sources:
         return np.full(_PROBES, None if BY_NAME[name].dtype == "category" else np.nan)
-    if name in compiled.codes:
-        categories = np.array([*compiled.codes[name], _NO_CATEGORY, None], dtype=object)
+    if codes := compiled.codes.get(compiled.sources.index(name)):
+        categories = np.array([*codes, _NO_CATEGORY, None], dtype=object)
         return np.asarray(generator.choice(categories, _PROBES))
     exact = _thresholds(compiled.booster, compiled.sources.index(name))
     values = np.concatenate([exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf), _ODD])

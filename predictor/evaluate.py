@@ -55,8 +55,8 @@ def evaluate_model(model: ServedModel, rows: pd.DataFrame, now: datetime) -> Eva
     """Score a loaded model on labelled rows; see `evaluate`."""
     located, levels = _labelled(rows, now)
     table, _ = materialise(located, {})
-    columns = table.select(list(model.inputs)).to_pydict()
-    probabilities = model.score(columns) if located else np.empty((0, len(LEVELS)))
+    features = table.select(list(model.inputs)).to_pylist()
+    probabilities = model.score(features) if located else np.empty((0, len(LEVELS)))
     return Evaluation(model.version, scores(levels, probabilities), _predictions(levels, probabilities))
 
 

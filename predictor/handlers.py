@@ -246,22 +246,23 @@ def _score(featured: Sequence[_Featured]) -> list[Outcome]:
     answers: dict[int, Outcome] = {}
     for model in {id(each.job.serving.model): each.job.serving.model for each in featured}.values():
         mine = [position for position, each in enumerate(featured) if each.job.serving.model is model]
-        columns = {name: [featured[position].values[name] for position in mine] for name in model.inputs}
-        for position, row in zip(mine, _rows_of(model, columns, len(mine)), strict=True):
+        values = [featured[position].values for position in mine]
+        for position, row in zip(mine, _probabilities(model, values), strict=True):
             answers[position] = row if isinstance(row, HabitusError) else _answer(featured[position], row)
     return [answers[position] for position in range(len(featured))]
 
 
-def _rows_of(model: ServedModel, columns: Mapping[str, Sequence[Any]], count: int) -> Sequence[Floats | Unavailable]:
+def _probabilities(model: ServedModel, rows: Sequence[Mapping[str, Any]]) -> Iterable[Floats | Unavailable]:
     """The model's probabilities of each row; an error in place of what is none, which costs that row alone."""
     failed = Unavailable("model", f"{model.name} version {model.version} gives no probabilities for this")
     try:
-        found = model.score(columns)
+        found = model.score(rows)
     except Exception as error:  # noqa: BLE001  a registered pipeline fails with whatever its parts raise
         logger.bind(version=model.version).error("the model failed: {}: {}", type(error).__name__, error)
-        return [failed] * count
-    sound = are_probabilities(found)
-    return [row if is_sound else failed for row, is_sound in zip(found, sound, strict=True)]
+        return [failed] * len(rows)
+    if model.compiled is not None:  # a softmax of finite sums
+        return found
+    return [row if is_sound else failed for row, is_sound in zip(found, are_probabilities(found), strict=True)]
 
 
 def _answer(featured: _Featured, row: Floats) -> Answer:

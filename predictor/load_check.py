@@ -4,7 +4,7 @@ Place in the flow: `adapters/model_files` calls it for whatever it loads.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from feature_repo.features import BY_NAME
@@ -32,8 +32,8 @@ def check_types(described: str, types: Mapping[str, str]) -> None:
 
 def check_speed(model: ServedModel, limit_ms: float, timer: Callable[[], float] = time.perf_counter) -> None:
     """Refuse a model that needs more than `limit_ms` for one row, in its best of `RUNS` runs. Raises `ModelRefused`."""
-    columns = _one_row(model)
-    best_ms = min(_timed(lambda: model.score(columns), timer) for _ in range(RUNS)) * _MS_PER_S
+    rows = [_one_row(model)]
+    best_ms = min(_timed(lambda: model.score(rows), timer) for _ in range(RUNS)) * _MS_PER_S
     if best_ms > limit_ms:
         raise ModelRefused(
             f"{model.name} version {model.version} needs {best_ms:.1f} ms for one row, the limit is {limit_ms:g} ms",
@@ -41,9 +41,8 @@ def check_speed(model: ServedModel, limit_ms: float, timer: Callable[[], float] 
         )
 
 
-def _one_row(model: ServedModel) -> dict[str, Sequence[Any]]:
-    row = inline_row(resolve_time(parse_record(_PERSON).record, model.loaded_at), None)
-    return {name: [row[name]] for name in model.inputs}
+def _one_row(model: ServedModel) -> dict[str, Any]:
+    return inline_row(resolve_time(parse_record(_PERSON).record, model.loaded_at), None)
 
 
 def _timed(run: Callable[[], object], timer: Callable[[], float]) -> float:

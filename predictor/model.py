@@ -82,12 +82,13 @@ class ServedModel:
         """Who answers: the `compiled` form, or the `registered` object itself."""
         return "registered" if self.compiled is None else "compiled"
 
-    def score(self, columns: Mapping[str, Sequence[Any]]) -> npt.NDArray[np.float64]:
-        """Probabilities of n rows given as columns of features: n x 7 in the order of `LEVELS`."""
+    def score(self, rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+        """Probabilities of n rows of features, by name: n x 7 in the order of `LEVELS`; for any number of threads."""
         if self.compiled is not None:
-            return self.compiled.predict(columns)[:, self.order]
-        frame = as_model_input(columns, self.inputs)
-        return np.asarray(self.classifier.predict_proba(frame), dtype=np.float64)[:, self.order]
+            return self.compiled.predict(rows)[:, self.order]
+        columns = {name: [row[name] for row in rows] for name in self.inputs}
+        found = self.classifier.predict_proba(as_model_input(columns, self.inputs))
+        return np.asarray(found, dtype=np.float64)[:, self.order]
 
 
 def admit(
@@ -129,9 +130,8 @@ def _compiled(model: ServedModel, sample: pd.DataFrame | None) -> ServedModel:
 
 def _warm_up(model: ServedModel, described: str) -> None:
     rows = [inline_row(resolve_time(parse_record(fields).record, model.loaded_at), None) for fields in _WARM_UP]
-    columns = {name: [row[name] for row in rows] for name in model.inputs}
     try:
-        found = model.score(columns)
+        found = model.score(rows)
     except Exception as error:
         # A foreign pipeline fails with whatever its parts raise; each of them means that it must not serve.
         raise ModelRefused(f"{described} cannot score: {type(error).__name__}: {error}", remedy=_REMEDY) from error

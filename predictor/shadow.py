@@ -120,8 +120,7 @@ def _scored(rows: Sequence[_Row]) -> list[LoggedPrediction]:
     """The entries of rows of one model; with their making, which is for a thread as well."""
     model = rows[0].shadow.model
     inputs = [_inputs(row) for row in rows]
-    columns = {name: [each[name] for each in inputs] for name in model.inputs}
-    found = model.score(columns)
+    found = model.score(inputs)
     if not are_probabilities(found).all():
         raise ValueError("it answers what are no probabilities")
     return [_entry(row, each, scored) for row, each, scored in zip(rows, inputs, found, strict=True)]

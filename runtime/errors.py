@@ -9,6 +9,7 @@ HabitusError                     every error that we raise on purpose; carries a
 │   ├── Unavailable              not there yet, or not there any more; retryable by the caller
 │   │   ├── AccessRefused        there, but it does not let us in as we are set up: waiting will not help
 │   │   └── CircuitOpen          it failed too often just now, so it is not asked
+│   ├── BrokenHistory            a file of a history is lost, torn or damaged
 │   └── UnknownStateVersion      other code wrote a person's online state, and this cannot continue it
 ├── InvalidRequest               a prediction request breaks its contract; names every violated field
 ├── DeadlinePassed               a request's deadline passed before work on it began
@@ -82,6 +83,13 @@ class EpochSuperseded(HabitusError):
 
 class InfrastructureError(HabitusError):
     """A part that we stand on failed."""
+
+
+class BrokenHistory(InfrastructureError):
+    """A file of a history is lost, torn or damaged."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, remedy="restore the file from a backup, or make all anew from the raw log: habitus backfill")
 
 
 class Unavailable(InfrastructureError):

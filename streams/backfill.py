@@ -21,7 +21,7 @@ from feature_repo.features import FEATURE_NAMES
 from feature_repo.fingerprint import code_fingerprint
 from feature_repo.offline.epochs import Plan
 from feature_repo.temporal import STATE_VERSION
-from runtime.errors import EpochSuperseded, HabitusError, HistoryConflict
+from runtime.errors import BrokenHistory, EpochSuperseded, HabitusError, HistoryConflict
 from streams.messages import Shard
 from streams.rebuild import Rebuild, require_same_log
 from streams.recovery import catch_up
@@ -74,7 +74,12 @@ def backfill(
     """
     epochs = shelf.features.epochs
     plan = _plan(shelf, topic, restart=restart)
-    work = [_Part(shard, shelf.at(plan.epoch), _applied(shard, shelf)) for shard in _shards(shelf, topic)]
+    try:
+        work = _parts(shelf, topic, plan)
+    except BrokenHistory as broken:  # of the very epoch that is to be finished: what is begun anew needs nothing of it
+        logger.warning("epoch {} is given up, as it cannot be read: {}", plan.epoch, broken)
+        plan = _plan(shelf, topic, restart=True)
+        work = _parts(shelf, topic, plan)
     done = Backfilled(plan.epoch)
     if epochs.written() < plan.epoch:
         done = _build(work, done, progress)
@@ -91,6 +96,10 @@ def backfill(
     readers_moved()
     epochs.finish(plan.epoch)
     return replace(done, removed_persons=removed)
+
+
+def _parts(shelf: Shelf, topic: str, plan: Plan) -> list["_Part"]:
+    return [_Part(shard, shelf.at(plan.epoch), _applied(shard, shelf)) for shard in _shards(shelf, topic)]
 
 
 def _shards(shelf: Shelf, topic: str) -> list[Shard]:
@@ -123,11 +132,13 @@ def _greatest(shelf: Shelf, topic: str, begun: Plan | None) -> int:
 
 
 def _applied(shard: Shard, shelf: Shelf) -> int:
-    """What the online store has applied in the epoch that is written: the history held it once, and may have been set back."""
+    """What the online store has applied, in whatever epoch: a history held it once, and may have been set back since."""
+    written, place = shelf.features.epochs.written(), (shard.topic, shard.partition)
     try:
-        applied = shelf.online.at(shelf.features.epochs.written()).watermark(shard.topic, shard.partition)
-    except EpochSuperseded:
-        return NOTHING
+        found = (shelf.online.at(epoch).watermark(*place) for epoch in range(written, -1, -1))
+        applied = next((each for each in found if each is not None), None)
+    except EpochSuperseded as superseded:
+        applied = shelf.online.at(superseded.newer).watermark(*place)
     return NOTHING if applied is None else applied
 
 

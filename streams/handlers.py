@@ -32,7 +32,7 @@ from streams.messages import Batch, Message, Shard, by_shard
 from streams.rebuild import follow_earlier_epochs
 from streams.recovery import catch_up, require_no_successor, rows_again, states_at, store
 from streams.sending import send_labels, send_letters
-from streams.shards import Shards
+from streams.shards import LedgerSetBack, Shards
 from streams.shelf import Outgoing, Row, Shelf
 from streams.validation import Accepted, read_label, read_prediction, sort_out
 
@@ -100,7 +100,7 @@ def _in_current_epoch(batch: Batch, shelf: Shelf, shards: Shards) -> Applied:
             return _materialise(batch, shelf.at(shards.epoch), shards)
         except EpochSuperseded as superseded:
             if not shards.renew():
-                raise
+                raise LedgerSetBack(superseded) from superseded
             logger.info("{}; {} is done again in it", superseded, batch)
 
 

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+import pyarrow.compute as pc
 from loguru import logger
 
 from feature_repo.offline.history import OffsetRange
 from feature_repo.temporal import PersonState
-from runtime.errors import HistoryConflict
+from runtime.errors import BrokenHistory, HistoryConflict
 from streams.materialisation import Materialised, materialise_messages
 from streams.messages import Batch, Shard, gathered
 from streams.persistence import Attempt
@@ -76,14 +77,18 @@ class Rebuild:
         self.look_again()
 
     def look_again(self) -> None:
-        """Take up what another has added to the history meanwhile. Each file that was read is a sign of life."""
-        begun = time.perf_counter()
-        for rows in self._shelf.features.read_after(self._shard.topic, self._shard.partition, self.end):
+        """Take up what another has added to the history meanwhile. Each file that was read is a sign of life.
+
+        The end is looked for first, and rows beyond it are left to the next look: states and end must tell of the same records.
+        """
+        begun, end = time.perf_counter(), _end(self._shard, self._shelf)
+        for every in self._shelf.features.read_after(self._shard.topic, self._shard.partition, self.end):
+            rows = every.filter(pc.field("source_offset") <= end)
             known = self._known(rows["person_id"].to_pylist())
             self._remember(continue_states([rows], known, self._shelf.epoch))
             self._shelf.persistence.told(Attempt("reading history", time.perf_counter() - begun, failed=False))
             begun = time.perf_counter()
-        self.end = _end(self._shard, self._shelf)
+        self.end = end
 
     def extend(self, due: int) -> Iterator[Step]:
         """Extend the history until it covers what the log holds up to `due`, a file a step.
@@ -142,20 +147,25 @@ class EarlierEpochs:
 
     @property
     def end(self) -> int:
-        """The last offset that one of them covers now."""
-        ends = (history.end(self._shard.topic, self._shard.partition) for history in self._histories())
-        return max((end for end in ends if end is not None), default=NOTHING)
+        """The last offset that one of them covers now; one that cannot be read tells nothing."""
+        return max(map(self._end_of, self._histories()), default=NOTHING)
 
     def accepted(self, first: int, last: int) -> set[int]:
         """The offsets from `first` to `last` that were accepted in one of them; what a lost file told is not known."""
         place = (self._shard.topic, self._shard.partition)
-        return set().union(*(history.accepted(*place, first, last) for history in self._histories()))
+        return set[int]().union(*(history.accepted(*place, first, last) for history in self._histories()))
+
+    def _end_of(self, history: HistoryLike) -> int:
+        with suppress(BrokenHistory):
+            end = history.end(self._shard.topic, self._shard.partition)
+            return NOTHING if end is None else end
+        return NOTHING
 
     def _histories(self) -> list[HistoryLike]:
-        """Asked each time: another backfill may have begun one since."""
+        """Those that were written by workers, or may have been. Asked each time: another backfill may have opened one since."""
         features, topic = self._shelf.features, self._shard.topic
-        ours = (number for number in range(self._shelf.epoch) if features.epochs.log_of(number, topic) == self._log_id)
-        return [features.at(number) for number in ours]
+        numbers = range(min(self._shelf.epoch, features.epochs.written() + 1))
+        return [features.at(number) for number in numbers if features.epochs.log_of(number, topic) == self._log_id]
 
 
 def require_same_log(shard: Shard, shelf: Shelf) -> None:

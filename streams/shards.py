@@ -39,6 +39,17 @@ class EpochOfNewerCode(HabitusError):
         )
 
 
+class LedgerSetBack(HabitusError):
+    """The online store is in an epoch that the ledger does not know: the offline store was set back to before a backfill."""
+
+    def __init__(self, superseded: EpochSuperseded) -> None:
+        super().__init__(
+            f"the online store is in epoch {superseded.newer}, which the offline store does not know",
+            remedy="if the offline store was set back, make all anew from the log: habitus backfill; "
+            "if the online store is another system's, give the stream another HABITUS_PROJECT",
+        )
+
+
 class Shards:
     """The epoch of one dataset that is written, and the ends of its history by shard."""
 

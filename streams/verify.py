@@ -79,7 +79,7 @@ async def verify(
 ) -> Report:
     """Compare all persons, or the `sample` persons with the smallest hashes; what differs counts after `looks`.
 
-    Raises `Unavailable`, `UnreadableHistory`.
+    Raises `Unavailable`, `BrokenHistory`.
     """
     async with _connected(settings) as source:
         return await verify_source(source, sample, looks=looks, sleep=sleep, progress=progress)

@@ -29,6 +29,9 @@ _DATA = re.compile(r"\((\d+)\) data$", re.MULTILINE)
 Numbers = npt.NDArray[np.int64]
 
 
+VARIES = 0.01  # the age of the features takes a byte or two more or less; up to so many errors in all are not seen here
+
+
 class WrongAnswers(HabitusError):
     """A server that is measured did not answer as it must; its figures would mean nothing."""
 
@@ -138,9 +141,11 @@ def count_answers(summary: Summary, call: Call, requests: int) -> int:
     if summary.done != requests or summary.succeeded != requests:
         raise WrongAnswers(f"of {requests} requests {summary.done} ended and {summary.succeeded} got a response")
     size = call.answer_bytes + FRAME_HEAD_BYTES
-    answers, rest = divmod(summary.data_bytes, size)
-    if rest or answers > requests:
-        raise WrongAnswers(f"{summary.data_bytes} bytes of answers are not made of at most {requests} answers of {size} bytes")
+    answers = min(round(summary.data_bytes / size), requests)
+    if abs(summary.data_bytes - answers * size) > answers * size * VARIES:
+        raise WrongAnswers(
+            f"{summary.data_bytes} bytes of answers are not made of at most {requests} answers of about {size} bytes"
+        )
     return answers
 
 

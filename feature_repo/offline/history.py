@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from feature_repo.offline.epochs import Epochs
 from feature_repo.offline.files import Files, open_files
 from feature_repo.schemas import TIME, Dataset
-from runtime.errors import HistoryConflict, InfrastructureError
+from runtime.errors import BrokenHistory, HistoryConflict, InfrastructureError
 from runtime.settings import Settings
 
 FOOTER_KEY = b"habitus.offsets"
@@ -100,7 +101,7 @@ class History:
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:
         """The rows of a partition with offsets above `offset` (None: all), in order, a table a file.
 
-        Raises `InfrastructureError` where a file between two others is lost: nothing is passed over in silence.
+        Raises `BrokenHistory` where a file between two others is lost or one is torn: nothing is passed over in silence.
         """
         covered, hole = yield from self._read_chain(topic, partition, -1 if offset is None else offset)
         if hole is None:
@@ -108,17 +109,15 @@ class History:
         # A listing that was made while files were added may hold a later one and lack an earlier one; the next one holds both.
         covered, hole = yield from self._read_chain(topic, partition, covered)
         if hole is not None:
-            raise InfrastructureError(
-                f"the history of {topic}[{partition}] lacks the offsets {covered + 1} to {hole - 1}",
-                remedy="restore the lost file, or make all anew from the raw log: habitus backfill",
-            )
+            raise BrokenHistory(f"the history of {topic}[{partition}] lacks the offsets {covered + 1} to {hole - 1}")
 
     def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
         """The offsets from `first` to `last` that have a row, as far as the files are there: it asks for no whole chain."""
         names, found = self._names(topic, partition), set[int]()
         for name, after in zip(names, [*names[1:], None], strict=True):
             if _first_offset(name) <= last and (after is None or _first_offset(after) > first):
-                found.update(self._rows(self._open(name))["source_offset"].to_pylist())
+                with suppress(BrokenHistory):
+                    found.update(self._rows(self._open(name))["source_offset"].to_pylist())
         return {offset for offset in found if first <= offset <= last}
 
     def read_files(self, topic: str, partition: int) -> Iterator[tuple[pa.Table, frozenset[str]]]:
@@ -168,12 +167,16 @@ class History:
             return pq.ParquetFile(pa.BufferReader(self.files.read(name)))
         except FileNotFoundError as error:
             raise InfrastructureError(f"{name} in {self.files.uri} was there and is gone") from error
-        except pa.ArrowInvalid as error:
-            raise pa.ArrowInvalid(f"{name} in {self.files.uri} is no whole file of a history: {error}") from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise BrokenHistory(f"{name} in {self.files.uri} is no whole file of a history: {error}") from error
 
     def _rows(self, file: pq.ParquetFile) -> pa.Table:
         """As this code knows them: a column that the file lacks is null, others are left out."""
-        found, schema = file.read(), self.dataset.schema
+        schema = self.dataset.schema
+        try:
+            found = file.read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise BrokenHistory(f"a file of {self.dataset.name} in {self.files.uri} is damaged: {error}") from error
         lacking = set(schema.names).difference(found.column_names)
         columns = [pa.nulls(found.num_rows, each.type) if each.name in lacking else found[each.name] for each in schema]
         return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
@@ -194,6 +197,8 @@ def _stem(topic: str, partition: int) -> str:
 
 
 def _range_of(file: pq.ParquetFile) -> OffsetRange:
+    if FOOTER_KEY not in (file.schema_arrow.metadata or {}):
+        raise BrokenHistory("a Parquet file that is no history file lies among the history's")
     return OffsetRange(**json.loads(file.schema_arrow.metadata[FOOTER_KEY]))
 
 

@@ -23,7 +23,7 @@ from streams.letters.dead_letters import ORIGIN_HEADERS, DeadLetterRead, Origin,
 from streams.letters.selection import Copies, Selection, distinct
 from streams.materialisation import materialise_messages
 from streams.messages import Headers, Message, Shard
-from streams.validation import read_label, read_prediction, sort_out
+from streams.validation import NOT_THE_RECORD, POISON, read_label, read_prediction, sort_out
 
 # Letters validated and sent together. A replay that is cut off has sent whole parts of so many, and some of the next.
 AT_ONCE = 500
@@ -177,6 +177,10 @@ class Replay:
             return Outcome(letter, self._message(letter, now_ms, orders))
         except RecordRejected as error:
             return Outcome(letter, error=error)
+        except NOT_THE_RECORD:
+            raise
+        except Exception as error:  # noqa: BLE001  a letter that our code cannot take costs itself, not the replay of the others
+            return Outcome(letter, error=RecordRejected(POISON, (Violation("value", f"{type(error).__name__}: {error}"),)))
 
     def _message(self, letter: DeadLetterRead, now_ms: int, orders: Orders) -> Message:
         """The letter as it is sent again. Raises `RecordRejected`."""

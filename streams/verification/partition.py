@@ -15,7 +15,7 @@ from feature_repo.latest import latest_of_persons
 from feature_repo.online.reader import OnlineRow
 from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import PersonState
-from runtime.errors import HabitusError
+from runtime.errors import BrokenHistory
 from streams.messages import Message, Shard, gathered
 from streams.shards import NOTHING
 from streams.verification.cells import differing, phrases, same, told
@@ -76,7 +76,7 @@ def compare(
 ) -> Compared:
     """Compare what is `stored` online of the partition's persons, read after `ends`, with history and raw log.
 
-    Raises `UnreadableHistory`, `Unavailable`.
+    Raises `BrokenHistory`, `Unavailable`.
     """
     reaches = sides.history.end(shard.topic, shard.partition)
     history_end = NOTHING if reaches is None else reaches
@@ -87,7 +87,7 @@ def compare(
     try:
         return comparison.run(shard, HistoryRows(files, sides.chosen, last), last, progress)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UnreadableHistory(shard, str(error)) from error
+        raise BrokenHistory(f"the history of {shard} cannot be read: {error}") from error
 
 
 def contradictions(shard: Shard, ends: Ends, history_end: int) -> list[str]:
@@ -103,16 +103,6 @@ def contradictions(shard: Shard, ends: Ends, history_end: int) -> list[str]:
     if ends.watermark is not None and ends.watermark > history_end:
         found.append(f"{shard}: the online store has applied offset {ends.watermark}, the history reaches to {history_end}")
     return found
-
-
-class UnreadableHistory(HabitusError):
-    """A history file is torn, or is none."""
-
-    def __init__(self, shard: Shard, why: str) -> None:
-        super().__init__(
-            f"the history of {shard} cannot be read: {why}",
-            remedy="restore the file from a backup, or make all anew from the raw log: habitus backfill",
-        )
 
 
 class _Comparison:

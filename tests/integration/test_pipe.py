@@ -65,15 +65,27 @@ def test_an_unknown_key_has_no_fields(server: Redis) -> None:
     assert asked(port_of(server), lambda pipe: pipe.hmget([b"nobody"], FIELDS)) == [[None, None, None]]
 
 
-def test_who_no_longer_waits_leaves_the_answers_of_others_in_order(server: Redis) -> None:
+def test_who_no_longer_waits_leaves_the_answers_of_others_in_order(proxy: Proxy) -> None:
+    held, is_held = threading.Event(), threading.Event()
+
+    def hold(_: bytes) -> None:
+        if is_held.is_set():
+            held.wait(20)
+
+    proxy.before = hold
+
     async def ask(pipe: Pipe) -> list[list[list[bytes | None]]]:
+        await read(pipe, 0)
+        is_held.set()
         tasks = [asyncio.create_task(read(pipe, number)) for number in range(60)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)  # all have asked, and nobody is answered
         for task in tasks[::2]:
             task.cancel()
+        await asyncio.sleep(0)
+        held.set()
         return list(await asyncio.gather(*tasks[1::2]))
 
-    assert asked(port_of(server), ask) == [[expected(number)] for number in range(1, 60, 2)]
+    assert asked(proxy.port, ask) == [[expected(number)] for number in range(1, 60, 2)]
 
 
 def test_a_connection_that_was_cut_is_made_anew_without_an_error(proxy: Proxy) -> None:

@@ -47,11 +47,11 @@ def test_answers_are_told_from_errors_by_their_bytes(answered: int, refused: int
     [
         Summary(done=9, succeeded=9, data_bytes=9 * FRAME),
         Summary(done=10, succeeded=9, data_bytes=9 * FRAME),
-        Summary(done=10, succeeded=10, data_bytes=10 * FRAME - 1),
-        Summary(done=10, succeeded=10, data_bytes=10 * FRAME + 8),
+        Summary(done=10, succeeded=10, data_bytes=10 * FRAME - FRAME // 4),
+        Summary(done=10, succeeded=10, data_bytes=10 * FRAME + FRAME // 4),
         Summary(done=10, succeeded=10, data_bytes=11 * FRAME),
     ],
-    ids=["one did not end", "one got no response", "a byte short", "bytes too many", "an answer too many"],
+    ids=["one did not end", "one got no response", "bytes too few", "bytes too many", "an answer too many"],
 )
 def test_responses_missing_or_of_another_size_are_an_error(said: Summary) -> None:
     with pytest.raises(WrongAnswers):

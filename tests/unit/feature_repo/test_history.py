@@ -11,7 +11,7 @@ import pytest
 from feature_repo.offline.files import LocalFiles
 from feature_repo.offline.history import History, OffsetRange
 from feature_repo.schemas import PERSON_LABELS, Dataset
-from runtime.errors import HistoryConflict, InfrastructureError
+from runtime.errors import BrokenHistory, HistoryConflict, InfrastructureError
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -229,7 +229,7 @@ def test_a_damaged_file_is_named(history: History, tmp_path: Path) -> None:
     append(history, 0, 4, 1)
     (path,) = tmp_path.rglob("*.parquet")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(pa.ArrowInvalid, match=path.name):
+    with pytest.raises(BrokenHistory, match=path.name):
         history.end("labels", 0)
 
 

@@ -133,3 +133,24 @@ def test_a_row_is_read_back_as_it_was_written(row: Any):
 def test_rows_are_written_with_times_in_utc_and_nan_as_null():
     row = {"at": datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), "x": float("nan")}
     assert encode_row(row) == b'{"at":"2026-01-02T03:04:05.000006Z","x":null}'
+
+
+@pytest.mark.parametrize("frames", [0, 300, 700])
+@pytest.mark.parametrize("depth", [31, 33, 200, 480, 900])
+def test_how_deep_a_record_may_be_does_not_depend_on_who_asks(frames: int, depth: int):
+    """Promise: stream, backfill and verification judge alike, however deep in calls they are."""
+    value = b'{"NObeyesdad": "N", "x": ' + b"[" * depth + b"]" * depth + b"}"
+
+    def ask(more: int) -> Any:
+        return ask(more - 1) if more else decode_value(value)
+
+    if depth > 31:
+        with pytest.raises(RecordRejected, match="nested too deeply"):
+            ask(frames)
+    else:
+        assert ask(frames)["NObeyesdad"] == "N"
+
+
+def test_brackets_within_texts_are_no_depth():
+    text = "[" * 100 + '\\"' + "{" * 100
+    assert decode_value(json.dumps({"a": text}).encode()) == {"a": text}

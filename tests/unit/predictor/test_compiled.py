@@ -64,23 +64,23 @@ class Doubtful(LGBMClassifier):
         return found[:, ::-1]
 
 
-def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def as_stored(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """As the online store gives them: None where a value is missing, flags as flags."""
-    found = {name: [None if pd.isna(value) else value for value in frame[name]] for name in INPUTS}
-    return found | {"smokes": [None if value is None else bool(value) for value in found["smokes"]]}
+    rows = [{name: None if pd.isna(value) else value for name, value in row.items()} for row in frame.to_dict("records")]
+    return [row | {"smokes": None if row["smokes"] is None else bool(row["smokes"])} for row in rows]
 
 
 def test_it_answers_as_the_registered_pipeline_for_values_as_they_are_stored() -> None:
     pipeline, frame = fitted(encoder(), booster()), rows()
     compiled = compile_checked(pipeline, INPUTS, frame)
-    assert np.abs(compiled.predict(columns_of(frame)) - pipeline.predict_proba(frame)).max() <= TOLERANCE
+    assert np.abs(compiled.predict(as_stored(frame)) - pipeline.predict_proba(frame)).max() <= TOLERANCE
 
 
 def test_an_unknown_category_is_as_a_missing_one() -> None:
     compiled = compile_checked(fitted(encoder(), booster()), INPUTS, None)
-    columns = {name: [value, value] for name, value in zip(INPUTS, ["Rocket", 80.0, None, "Often", 2], strict=True)}
-    missing = columns | {"transport": [None, None], "snacking_frequency": [None, None]}
-    assert (compiled.predict(columns) == compiled.predict(missing)).all()
+    row = dict(zip(INPUTS, ["Rocket", 80.0, None, "Often", 2], strict=True))
+    missing = row | {"transport": None, "snacking_frequency": None}
+    assert (compiled.predict([row]) == compiled.predict([missing])).all()
 
 
 def test_a_model_without_a_pipeline_of_numbers_alone_is_compiled() -> None:

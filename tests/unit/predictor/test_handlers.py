@@ -42,7 +42,7 @@ async def answered(request: Any, parts: Any) -> Answer:
 async def test_a_known_person_is_answered_from_stored_features(parts: Any, reader: Any, make_model: Any, classifier: Any):
     answer = await answered(PredictionRequest(person_id="p1"), parts)
     stored = reader.rows["p1"]
-    expected = make_model(classifier).score({name: [stored.values[name]] for name in FEATURE_NAMES})[0]
+    expected = make_model(classifier).score([stored.values])[0]
     assert answer.probabilities == dict(zip(LEVELS, expected.tolist(), strict=True))
     assert sum(answer.probabilities.values()) == pytest.approx(1.0, abs=1e-12)
     assert answer.level == max(answer.probabilities, key=answer.probabilities.__getitem__)

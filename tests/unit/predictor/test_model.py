@@ -12,9 +12,9 @@ from runtime.errors import ModelRefused
 
 def test_columns_are_put_in_the_order_of_the_levels(make_classifier: Any, make_model: Any):
     """Promise: a classifier that sorts its classes otherwise gives the same answer by level."""
-    columns = {name: [70.0 if name == "weight_kg" else None] for name in FEATURE_NAMES}
-    straight = make_model(make_classifier()).score(columns)
-    turned = make_model(make_classifier(classes=sorted(LEVELS))).score(columns)
+    rows = [{name: 70.0 if name == "weight_kg" else None for name in FEATURE_NAMES}]
+    straight = make_model(make_classifier()).score(rows)
+    turned = make_model(make_classifier(classes=sorted(LEVELS))).score(rows)
     assert np.array_equal(straight, turned)
     assert straight.shape == (1, len(LEVELS))
 

@@ -69,7 +69,7 @@ def classifier() -> DummyClassifier:
 def test_a_registered_model_is_loaded_with_its_signature(files: ModelFiles):
     model = files.load(version(3))
     assert (model.version, model.inputs) == ("3", ("weight_kg", "gender"))
-    assert np.allclose(model.score({"weight_kg": [70.0], "gender": ["Male"]}), 1 / 7)
+    assert np.allclose(model.score([{"weight_kg": 70.0, "gender": "Male"}]), 1 / 7)
 
 
 class Unscored(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped

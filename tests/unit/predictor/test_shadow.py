@@ -91,7 +91,7 @@ async def test_a_shadow_scores_what_its_model_reads_though_the_champion_does_not
     assert scene.logged[0]["features"] == {name: stored[name] for name in scene.challenger.model.inputs}
     assert (set(answer.inputs), set(answer.log_entry(HandClock().now())["features"])) == ({"weight_kg"}, {"weight_kg"})
     assert len(scene.parts.reader.reads) == 1
-    expected = scene.challenger.model.score({name: [stored[name]] for name in scene.challenger.model.inputs})[0]
+    expected = scene.challenger.model.score([stored])[0]
     assert np.array_equal(list(scene.logged[0]["probabilities"].values()), expected)
 
 

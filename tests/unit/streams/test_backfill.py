@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.offline.epochs import Plan
 from feature_repo.temporal import STATE_VERSION
-from runtime.errors import EpochSuperseded
 from streams import materialisation
 from streams.backfill import Backfilled, BegunByOtherCode, backfill
 from streams.messages import Message
-from streams.shards import EpochOfNewerCode
+from streams.shards import EpochOfNewerCode, LedgerSetBack
 
 Person = Callable[..., dict[str, Any]]
 World = Any  # of this folder's conftest
@@ -289,6 +288,7 @@ def test_a_store_that_moved_to_a_newer_epoch_tells_a_worker_that_did_not(world: 
     """Promise: an online store of an epoch that the ledger does not know is not written over."""
     sent = send(world, person, SOME)
     world.online.watermarks[sent[0].shard], world.online.watermark_epochs[sent[0].shard] = 7, 3
-    with pytest.raises(EpochSuperseded):
+    with pytest.raises(LedgerSetBack) as refused:
         world.deliver(sent[0])
+    assert "habitus backfill" in refused.value.remedy
     assert rows_of(world, 0) == []

@@ -4,17 +4,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feature_repo.features import FEATURE_NAMES
 from feature_repo.offline.epochs import Plan
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History
+from feature_repo.schemas import PERSON_FEATURES
 from feature_repo.temporal import STATE_VERSION
 from streams import backfill as module
 from streams import materialisation
 from streams.backfill import backfill
 from streams.messages import Message
+from streams.persistence import Attempt, Persistence
 from streams.rebuild import Rebuild
 from streams.shards import HistoryOfAnotherLog
 
@@ -257,3 +262,51 @@ def test_a_backfill_ends_however_busy_the_stream_is(
     before_opening(world, lambda _: None, worker_goes_on)
     backfill(world.shelf, RECORDS)
     assert world.features.epochs.current() == 1
+
+
+def test_a_file_that_a_rival_adds_while_states_are_read_is_folded_too(
+    world: World, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a worker that follows into an epoch beside the backfill that finishes it continues states of all its rows."""
+    monkeypatch.setattr("streams.rebuild.MESSAGES_A_FILE", 2)
+    world.features = History(LocalFiles(tmp_path), PERSON_FEATURES)
+    world.shelf = replace(world.shelf, features=world.features)
+    world.restart()
+    messages = send(world, person, *range(60, 68))
+    world.deliver(*messages)
+    epochs = world.features.epochs
+    epochs.plan(Plan(1, FEATURE_NAMES, STATE_VERSION, "x", world.shelf.clock.now()))
+    epochs.bind_log(1, RECORDS, world.log_id(RECORDS))
+    rival = replace(world.shelf, features=History(LocalFiles(tmp_path), PERSON_FEATURES)).at(1)
+    finishing = Rebuild(messages[0].shard, rival).extend(7)
+    next(finishing)
+    epochs.open(1)
+    read = iter([1])
+
+    def told(attempt: Attempt) -> None:
+        if attempt.what == "reading history" and next(read, None):
+            next(finishing)
+
+    world.shelf = replace(world.shelf, persistence=Persistence(3, lambda _: None, told))
+    world.restart()
+    world.recover(messages[0].shard)
+    rows = world.features.at(1).scan(["source_offset", "records_seen"]).sort_by("source_offset")
+    assert rows["records_seen"].to_pylist() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_backfill_begun_anew_reaches_beyond_what_the_one_before_had_built(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: an epoch that nobody opened tells nothing of how far there is to go."""
+    world.deliver(*send(world, person, 60))
+    make_anew(world)
+    world.restart()
+    monkeypatch.setattr("streams.rebuild.MESSAGES_A_FILE", 2)
+    send(world, person, *range(90, 96))
+    world.fate.effects_left = 8
+    with suppress(world.killed):
+        backfill(world.shelf, RECORDS)
+    world.fate.effects_left = None
+    assert 0 < len(world.features.at(1).rows()) < 6
+    backfill(world.shelf, RECORDS, restart=True)
+    assert weights_kg(world) == [90, 91, 92, 93, 94, 95]

@@ -1,11 +1,17 @@
 """A history that was set back to a backup: nothing is built on it that does not fit, and it is made whole from the log."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from feature_repo.offline.files import LocalFiles
+from feature_repo.offline.history import History
+from feature_repo.schemas import PERSON_FEATURES
 from streams.backfill import backfill
 from streams.messages import Message, Shard
 from streams.recovery import OnlineAhead
@@ -136,3 +142,76 @@ def test_a_history_that_lost_a_file_is_made_anew_all_the_same(world: World, pers
     backfill(world.shelf, RECORDS)
     assert offsets(world) == [0, 1, 2, 3, 4]
     assert world.online.persons["a"][1]["weight_kg"] == 64
+
+
+def forget_the_first_backfill(world: World) -> None:
+    """The offline store is what it was before."""
+    epochs = world.features.epochs
+    epochs.plans.clear()
+    epochs.opened = epochs.published = epochs.done = 0
+    epochs.logs = {place: log_id for place, log_id in epochs.logs.items() if place[0] == 0}
+    world.features.by_epoch.pop(1)
+    world.restart()
+
+
+def test_an_epoch_that_only_the_online_store_remembers_tells_how_far_it_was(world: World, person: Person) -> None:
+    """Promise: readers do not go back though neither ledger nor acknowledgements know what was applied."""
+    messages = [hourly(world, person, hour) for hour in range(4)]
+    world.deliver(*messages[:2])
+    backfill(world.shelf, RECORDS)
+    world.deliver(*messages[2:])
+    forget_the_first_backfill(world)
+    world.acknowledged_offsets.clear()
+    backfill(world.shelf, RECORDS)
+    assert world.online.persons["a"][1]["weight_kg"] == 63
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_history_with_a_torn_file_is_made_anew(world: World, person: Person, tmp_path: Path, place: int, damage: str) -> None:
+    world = on_real_files(world, tmp_path)
+    for hour in range(3):
+        world.deliver(hourly(world, person, hour))
+    tear(sorted(tmp_path.glob("person_features/dt=*/*.parquet"))[place], damage)
+    world.restart()
+    assert backfill(world.shelf, RECORDS).messages == 3
+    world.restart()
+    world.deliver(hourly(world, person, 3))
+    assert sorted(world.features.scan(["source_offset"])["source_offset"].to_pylist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["cut", "lost"])
+def test_a_backfill_whose_own_epoch_was_damaged_begins_anew(
+    world: World, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    world = on_real_files(world, tmp_path)
+    monkeypatch.setattr("streams.rebuild.MESSAGES_A_FILE", 1)
+    for hour in range(5):
+        world.deliver(hourly(world, person, hour))
+
+    def dies(*_: Any) -> None:
+        raise world.killed
+
+    with monkeypatch.context() as first:
+        first.setattr(type(world.features.epochs), "publish", dies)
+        with suppress(world.killed):
+            backfill(world.shelf, RECORDS)
+    files = sorted(tmp_path.glob("person_features/epoch=1/dt=*/*.parquet"))
+    tear(files[1], damage)
+    assert backfill(world.shelf, RECORDS).epoch == 2
+    assert world.features.scan().num_rows == 5
+
+
+def on_real_files(world: World, folder: Path) -> World:
+    world.features = History(LocalFiles(folder), PERSON_FEATURES)
+    world.shelf = replace(world.shelf, features=world.features)
+    world.restart()
+    return world
+
+
+def tear(file: Path, damage: str) -> None:
+    data = file.read_bytes()
+    file.unlink()
+    if damage != "lost":
+        flipped = data[:4] + bytes(each ^ 255 for each in data[4:200]) + data[200:]
+        file.write_bytes({"cut": data[:100], "flipped": flipped, "empty": b""}[damage])
