@@ -48,6 +48,11 @@ class PredictorService(predictor_pb2_grpc.PredictorServicer):
         self._shelf = shelf
         self._batcher = Batcher(lambda requests: handlers.predict(requests, parts))
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are in no batch yet."""
+        return self._batcher.waiting
+
     async def Predict(  # noqa: N802
         self, message: pb.PredictRequest | InvalidRequest, context: grpc.aio.ServicerContext
     ) -> pb.PredictResponse:
