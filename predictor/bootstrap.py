@@ -23,6 +23,7 @@ from predictor.handlers import FeatureReader, Parts
 from predictor.metrics import Metrics, Readings
 from predictor.protection.circuit import Circuit, GuardedReader
 from predictor.settings import PredictorSettings
+from predictor.settled import settled_first
 from predictor.shadow import Shadow
 from predictor.shelf import Shelf, ShelfRules, keep_fresh
 from runtime.announcer import KafkaAnnouncer
@@ -62,9 +63,11 @@ class PredictorProcess:
         self.address = settings.predictor_address
 
     async def __aenter__(self) -> Self:
-        host, port = self._settings.predictor_metrics_host, self._settings.predictor_metrics_port
-        serve(self.registry, host, port, "HABITUS_PREDICTOR_METRICS_PORT")
         self.address = await self._server.start(self._settings.predictor_address)
+        host, port = self._settings.predictor_metrics_host, self._settings.predictor_metrics_port
+        serve(
+            self.registry, host, port, "HABITUS_PREDICTOR_METRICS_PORT"
+        )  # after the server: its port is what a second one lacks
         logger.bind(address=self.address).info("listening")
         self._log.start()
         self._events.start()
@@ -72,7 +75,7 @@ class PredictorProcess:
             asyncio.create_task(keep_fresh(self._shelf, self._wake, self._settings.predictor_poll_s), name="reload"),
             asyncio.create_task(self._shadow.run(), name="shadow"),
             asyncio.create_task(
-                watch(self._reader.ping, lambda: self._shelf.champion is not None, self._server.say), name="health"
+                watch(self._reader.ping, lambda: self._shelf.champion is not None, settled_first(self._server.say)), name="health"
             ),
         ]
         return self

@@ -9,6 +9,7 @@ class PredictorSettings(ProtectionSettings):
     """What the predictor adds to the shared settings."""
 
     predictor_address: str = Field("127.0.0.1:50051", description="host:port that the gRPC server listens on")
+    predictor_processes: int = Field(1, ge=1, le=256, description="processes that share the address; metrics at port + number")
     predictor_poll_s: float = Field(30.0, gt=0, description="seconds between looks at the registry, were no event to come")
     predictor_row_limit_ms: float = Field(100.0, gt=0, description="a model that needs longer for one row is refused")
     predictor_previous_s: float = Field(
