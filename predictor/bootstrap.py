@@ -20,13 +20,15 @@ from predictor.adapters.model_events import ModelEventListener
 from predictor.adapters.model_files import ModelFiles
 from predictor.adapters.refusals import RefusalTeller
 from predictor.handlers import FeatureReader, Parts
+from predictor.metrics import Metrics, Readings
 from predictor.protection.circuit import Circuit, GuardedReader
 from predictor.settings import PredictorSettings
+from predictor.settled import settled_first
 from predictor.shadow import Shadow
 from predictor.shelf import Shelf, ShelfRules, keep_fresh
 from runtime.announcer import KafkaAnnouncer
 from runtime.clock import Clock, SystemClock
-from runtime.metrics import new_registry
+from runtime.metrics import new_registry, serve
 from runtime.registry import Registry
 
 
@@ -43,13 +45,29 @@ class PredictorProcess:
         self._events = ModelEventListener(settings, self._wake.set, asyncio.get_running_loop())
         self.registry = new_registry("predictor", version("habitus"))
         self._shadow = Shadow(self._log, clock, self.registry, settings.predictor_shadow_buffer)
-        parts = Parts(guarded_reader(self._reader, settings), self._shelf, self._log, clock, self._shadow)
-        self._server = GrpcServer(settings, PredictorService(parts, self._shelf), make_guard(settings))
+        metrics = Metrics()
+        self.registry.register(metrics)
+        reader = guarded_reader(self._reader, settings)
+        guard = make_guard(settings, metrics.called)
+        parts = Parts(reader, self._shelf, self._log, clock, self._shadow, metrics)
+        service = PredictorService(parts, self._shelf)
+        metrics.readings = Readings(
+            waiting=lambda: service.waiting,
+            inside=lambda: guard.inside,
+            circuit_is_open=lambda: reader.is_open,
+            log_dropped=lambda: self._log.dropped,
+            servings=lambda: self._shelf.servings,
+        )
+        self._server = GrpcServer(settings, service, guard)
         self._tasks: list[asyncio.Task[None]] = []
         self.address = settings.predictor_address
 
     async def __aenter__(self) -> Self:
         self.address = await self._server.start(self._settings.predictor_address)
+        host, port = self._settings.predictor_metrics_host, self._settings.predictor_metrics_port
+        serve(
+            self.registry, host, port, "HABITUS_PREDICTOR_METRICS_PORT"
+        )  # after the server: its port is what a second one lacks
         logger.bind(address=self.address).info("listening")
         self._log.start()
         self._events.start()
@@ -57,7 +75,7 @@ class PredictorProcess:
             asyncio.create_task(keep_fresh(self._shelf, self._wake, self._settings.predictor_poll_s), name="reload"),
             asyncio.create_task(self._shadow.run(), name="shadow"),
             asyncio.create_task(
-                watch(self._reader.ping, lambda: self._shelf.champion is not None, self._server.say), name="health"
+                watch(self._reader.ping, lambda: self._shelf.champion is not None, settled_first(self._server.say)), name="health"
             ),
         ]
         return self

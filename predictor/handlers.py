@@ -1,7 +1,7 @@
 """What happens to a batch of prediction requests, in order.
 
 drop who waits no more -> check each -> find its model -> read what is stored of the persons (one round trip) -> features
--> score (one call a model) -> log -> shadow
+-> score (one call a model) -> log -> shadow; whoever watches hears how long it took
 
 Place in the flow: a transport hands requests in and answers out; adapters do the effects. A request that cannot be answered
 becomes its own error and the rest go on. Single predictions are batches of one.
@@ -10,9 +10,10 @@ becomes its own error and the rest go on. Single predictions are batches of one.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -79,6 +80,29 @@ class Shadows(Protocol):
         ...
 
 
+class Stages(NamedTuple):
+    """Seconds that the steps of a batch took: reading what is stored, features and scores, log and shadow."""
+
+    read_s: float
+    compute_s: float
+    log_s: float
+
+
+class Watching(Protocol):
+    """Who hears of batches."""
+
+    def answered(self, outcomes: Sequence[Outcome], took: Stages, now: datetime) -> None:
+        """A batch that came at `now` has its outcomes; never blocks, never raises. On the event loop only."""
+        ...
+
+
+class NobodyWatches:
+    """Hears of batches and does nothing."""
+
+    def answered(self, outcomes: Sequence[Outcome], took: Stages, now: datetime) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What predictions are made with."""
@@ -88,6 +112,7 @@ class Parts:
     log: PredictionLog
     clock: Clock
     shadow: Shadows
+    watching: Watching = field(default_factory=NobodyWatches)
 
 
 @dataclass(frozen=True)
@@ -122,14 +147,18 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     checked = _each(check, _each(lambda request: in_time(request, now), requests))
     serving = await _find_models(_fit(checked), parts.models)
     jobs = _each(lambda request: _job(request, _or_raise(serving[request.model_alias])), checked)
+    began_s = perf_counter()
     stored = await _read(_fit(jobs), parts.reader)
+    read_s = perf_counter()
     if len(jobs) <= LOOP_ROWS:
         outcomes = _compute(jobs, stored, now)
     else:
         outcomes = await asyncio.to_thread(_compute, jobs, stored, now)
+    computed_s = perf_counter()
     for answer in _fit(outcomes):
         parts.log.put(answer.log_entry(now))
     parts.shadow.offer(_fit(outcomes))
+    parts.watching.answered(outcomes, Stages(read_s - began_s, computed_s - read_s, perf_counter() - computed_s), now)
     return outcomes
 
 

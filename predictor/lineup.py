@@ -36,6 +36,10 @@ class Lineup:
         """What serves under `alias` now."""
         return self._serving.get(alias)
 
+    def all(self) -> list[Serving]:
+        """What serves now, under every alias."""
+        return list(self._serving.values())
+
     def version(self, alias: str) -> ModelVersion | None:
         """The registered version behind what serves under `alias`."""
         held = self._held.get(alias)

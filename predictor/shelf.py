@@ -92,6 +92,11 @@ class Shelf:
         """What serves by default; None before the first load."""
         return self._lineup.get(Alias.CHAMPION)
 
+    @property
+    def servings(self) -> list[Serving]:
+        """What serves now, under every alias; may be asked in any thread."""
+        return self._lineup.all()
+
     async def find(self, alias: str) -> Serving:
         """What serves under `alias`; one that is not followed is loaded when first asked for.
 

@@ -2,12 +2,14 @@
 
 token (every service but health) -> a place (so many calls at once) -> the client's rate -> the service
 
+However a call ends, whoever listens hears of it.
+
 Place in the flow: an interceptor of the server; the rules are `predictor.protection`'s, the codes `grpc_errors`'. A place is
 looked for when a call's headers are there and taken when its message is: who sends headers and no message holds no place.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ import grpc
 
 from predictor.adapters.grpc_errors import DETAILS_KEY, status_of
 from predictor.adapters.grpc_methods import SERVICE
+from predictor.adapters.grpc_told import Behaviour, Hear, hear_nothing, told
 from predictor.protection.admission import Admission
 from predictor.protection.rates import Rates, client_at
 from predictor.protection.settings import ProtectionSettings
@@ -30,16 +33,18 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 # The name of the call's token; gRPC runs the interceptor and the handler of a call in one task, and each call in its own.
 _caller: ContextVar[str] = ContextVar("caller", default="")
 
-Behaviour = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
 
+def make_guard(settings: ProtectionSettings, hear: Hear = hear_nothing) -> "Guard":
+    """The guard that the settings ask for; `hear` hears of every call that it let in or refused.
 
-def make_guard(settings: ProtectionSettings) -> "Guard":
-    """The guard that the settings ask for. Raises `InvalidSetting` for a tokens' file that is none."""
+    Raises `InvalidSetting` for a tokens' file that is none.
+    """
     return Guard(
         Admission(settings.predictor_concurrency, "calls"),
         Admission(settings.predictor_streams, "streams"),
         Tokens(settings.predictor_tokens_file) if settings.predictor_tokens_file else None,
         Rates(settings.predictor_rate_per_s, settings.predictor_rate_burst) if settings.predictor_rate_per_s else None,
+        hear,
     )
 
 
@@ -54,11 +59,19 @@ async def abort(error: HabitusError, context: grpc.aio.ServicerContext) -> NoRet
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not typed
     """Lets through who may ask, and as many as there are places for."""
 
-    def __init__(self, calls: Admission, streams: Admission, tokens: Tokens | None = None, rates: Rates | None = None) -> None:
+    def __init__(
+        self,
+        calls: Admission,
+        streams: Admission,
+        tokens: Tokens | None = None,
+        rates: Rates | None = None,
+        hear: Hear = hear_nothing,
+    ) -> None:
         self._calls = calls
         self._streams = streams
         self._tokens = tokens
         self._rates = rates
+        self._hear = hear
         self._guarded: dict[str, grpc.RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -74,26 +87,33 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
             try:
                 _caller.set(self._tokens.name_of(_token_in(details.invocation_metadata)))
             except (NotAuthenticated, NotPermitted) as error:
-                return _refusing(error)
+                return _refusing(error, method, self._hear)
         if not method.startswith(_OURS):
             return await continuation(details)
         places = self._streams if method == _STREAMING else self._calls
         if places.full:
-            return _refusing(places.refusal())
+            return _refusing(places.refusal(), method, self._hear)
         if method not in self._guarded:
             handler = await continuation(details)
             if handler is None:
                 return None
-            self._guarded[method] = self._around(handler, places)
+            self._guarded[method] = self._around(handler, places, method)
         return self._guarded[method]
 
-    def _around(self, handler: grpc.RpcMethodHandler, places: Admission) -> grpc.RpcMethodHandler:
+    @property
+    def inside(self) -> Mapping[str, int]:
+        """How many places are taken, by what they are for."""
+        return {"calls": self._calls.inside, "streams": self._streams.inside}
+
+    def _around(self, handler: grpc.RpcMethodHandler, places: Admission, method: str) -> grpc.RpcMethodHandler:
         if handler.request_streaming:
             behaviour = self._in_place(
                 self._slowed(handler.stream_stream) if self._rates is not None else handler.stream_stream, places
             )
+            behaviour = told(behaviour, method, self._hear)
             return grpc.stream_stream_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
         behaviour = self._in_place(self._charged(handler.unary_unary) if self._rates is not None else handler.unary_unary, places)
+        behaviour = told(behaviour, method, self._hear)
         return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
 
     @staticmethod
@@ -153,10 +173,10 @@ def _token_in(metadata: Any) -> str:
     raise NotAuthenticated
 
 
-def _refusing(error: HabitusError) -> grpc.RpcMethodHandler:
+def _refusing(error: HabitusError, method: str, hear: Hear) -> grpc.RpcMethodHandler:
     """A handler that ends the call with `error`; one of a stream, since that is called before any message is read."""
 
     async def refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
         await abort(error, context)
 
-    return grpc.stream_unary_rpc_method_handler(refuse)
+    return grpc.stream_unary_rpc_method_handler(told(refuse, method, hear))

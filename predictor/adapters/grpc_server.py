@@ -19,6 +19,7 @@ from predictor.adapters.grpc_guard import Guard, abort
 from predictor.adapters.grpc_messages import to_failure, to_model_info, to_request, to_response
 from predictor.adapters.grpc_methods import SERVICE, method_handlers
 from predictor.adapters.grpc_tls import server_credentials
+from predictor.adapters.listening import cannot_listen
 from predictor.batching import Batcher
 from predictor.handlers import Outcome, Parts
 from predictor.in_order import in_order
@@ -27,12 +28,11 @@ from predictor.settings import PredictorSettings
 from predictor.shelf import Shelf, no_champion
 from protos.habitus.v1 import predictor_pb2 as pb
 from protos.habitus.v1 import predictor_pb2_grpc
-from runtime.errors import HabitusError, InfrastructureError, InvalidRequest, Unavailable
+from runtime.errors import HabitusError, InvalidRequest, Unavailable
 
 # Requests of one stream that are begun and not yet answered: enough to fill a micro-batch, few enough to be held by every stream.
 STREAM_IN_FLIGHT = 32
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second predictor on this port must fail, not take half of the requests
     ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing is let go
     ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word is found
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -47,6 +47,11 @@ class PredictorService(predictor_pb2_grpc.PredictorServicer):
         self._parts = parts
         self._shelf = shelf
         self._batcher = Batcher(lambda requests: handlers.predict(requests, parts))
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are in no batch yet."""
+        return self._batcher.waiting
 
     async def Predict(  # noqa: N802
         self, message: pb.PredictRequest | InvalidRequest, context: grpc.aio.ServicerContext
@@ -126,6 +131,8 @@ class GrpcServer:
         limit = settings.predictor_message_limit_bytes
         options = [
             *_OPTIONS,
+            # One process shares with nobody: a second predictor must fail, not take half. Of several, the parent sees to that.
+            ("grpc.so_reuseport", int(settings.predictor_processes > 1)),
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
             ("grpc.max_concurrent_streams", settings.predictor_connection_streams),
@@ -146,8 +153,7 @@ class GrpcServer:
         try:
             port = self._listen(address)
         except RuntimeError as error:
-            remedy = "stop what listens there, or set HABITUS_PREDICTOR_ADDRESS"
-            raise InfrastructureError(f"{address} cannot be listened on", remedy=remedy) from error
+            raise cannot_listen(address) from error
         await self._server.start()
         return f"{address.rpartition(':')[0]}:{port}"
 

@@ -93,6 +93,11 @@ class GuardedReader:
         self._circuit = circuit
         self._timeout_s = timeout_s
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the reader is not asked, a probe aside."""
+        return self._circuit.is_open
+
     async def read(
         self, person_ids: Sequence[str], features: Sequence[str], *, with_state: bool = False
     ) -> list[OnlineRow | None]:
