@@ -70,8 +70,8 @@ def _verified(settings: "Settings", size: int | None) -> "Report":
 
 def _interval_s(text: str) -> float:
     interval_s = duration(text).total_seconds()
-    if interval_s < 1:
-        raise typer.BadParameter(f"--every {text!r} leaves no pause; write 1s or more, 60s say")
+    if interval_s <= 0:
+        raise typer.BadParameter(f"--every {text!r} leaves no pause; write 60s, say")
     return interval_s
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.batching import Batcher
+from predictor.batching import QUIET_TURNS, Batcher
 from predictor.messages import PredictionRequest
 from runtime.errors import HabitusError, Unavailable
 
@@ -37,7 +37,7 @@ def asked(batcher: Batcher, *ids: int) -> list[asyncio.Task[Any]]:
     return [asyncio.create_task(batcher.submit(PredictionRequest(person_id="p", request_id=str(number)))) for number in ids]
 
 
-async def turns(count: int = 5) -> None:
+async def turns(count: int = 3 * QUIET_TURNS) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
