@@ -8,7 +8,6 @@ becomes its own error and the rest go on. Single predictions are batches of one.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,10 +24,11 @@ from feature_repo.materialise import event_time, inline_row
 from feature_repo.online.reader import OnlineRow
 from feature_repo.person import ATTRIBUTES, PersonRecord, parse_record, resolve_time
 from feature_repo.predictions import LoggedPrediction
+from predictor.checking import check, in_time, person_of
 from predictor.messages import Answer, FeatureOrigin, PredictionRequest, Serving
 from predictor.model import ServedModel, are_probabilities
 from runtime.clock import Clock
-from runtime.errors import DeadlinePassed, HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
+from runtime.errors import HabitusError, InvalidRequest, StaleFeatures, Unavailable, UnknownPerson, Violation
 
 BATCH_LIMIT = 1_000
 # Up to so many rows are computed on the event loop: 64 take compiled trees three milliseconds. More go to a thread.
@@ -36,9 +36,6 @@ LOOP_ROWS = 64
 # A record needs a person to be valid. This one stands in for nobody: it is never looked up, stored or logged.
 NOBODY = "-"
 
-_PERSON_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_ALIAS = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_REQUEST_ID_LIMIT = 128
 
 Outcome = Answer | HabitusError
 Floats = npt.NDArray[np.float64]
@@ -160,39 +157,6 @@ async def predict(requests: Sequence[PredictionRequest | HabitusError], parts: P
     parts.shadow.offer(_fit(outcomes))
     parts.watching.answered(outcomes, Stages(read_s - began_s, computed_s - read_s, perf_counter() - computed_s), now)
     return outcomes
-
-
-def in_time(request: PredictionRequest, now: datetime) -> PredictionRequest:
-    """The request itself. Raises `DeadlinePassed` if nobody waits for its answer any more."""
-    if request.deadline is not None and request.deadline <= now:
-        raise DeadlinePassed
-    return request
-
-
-def check(request: PredictionRequest) -> PredictionRequest:
-    """The request itself. Raises `InvalidRequest` naming every field that no store or model need be asked about."""
-    faults: list[Violation] = []
-    if not request.person_id and request.record is None:
-        faults.append(Violation("person_id", "neither a person_id nor a record is given"))
-    if request.person_id and not _PERSON_ID.fullmatch(request.person_id):
-        faults.append(Violation("person_id", "not 1 to 64 letters, digits or _.:-"))
-    if request.person_id and (request.record or {}).get("person_id", request.person_id) != request.person_id:
-        faults.append(Violation("record.person_id", "differs from person_id"))
-    if not _ALIAS.fullmatch(request.model_alias):
-        faults.append(Violation("model_alias", "not 1 to 64 letters, digits or _.-"))
-    if len(request.request_id) > _REQUEST_ID_LIMIT:
-        faults.append(Violation("request_id", f"longer than {_REQUEST_ID_LIMIT} characters"))
-    if request.max_feature_age is not None and request.max_feature_age < timedelta(0):
-        faults.append(Violation("max_feature_age", "negative"))
-    if faults:
-        raise InvalidRequest(*faults)
-    return request
-
-
-def person_of(request: PredictionRequest) -> str:
-    """The person whose stored features the request needs: the one it names, else the one its record names; "" for nobody."""
-    named = request.person_id or (request.record or {}).get("person_id", "")
-    return named if isinstance(named, str) and _PERSON_ID.fullmatch(named) else ""
 
 
 def _job(request: PredictionRequest, serving: Serving) -> _Job:

@@ -14,7 +14,8 @@ from feature_repo.materialise import inline_row
 from feature_repo.person import parse_record, resolve_time
 from feature_repo.predictions import encode_prediction, parse_prediction
 from feature_repo.wire import decode_value
-from predictor.handlers import BATCH_LIMIT, LOOP_ROWS, Parts, check, predict
+from predictor.checking import check
+from predictor.handlers import BATCH_LIMIT, LOOP_ROWS, Parts, predict
 from predictor.messages import Answer, PredictionRequest, Serving
 from runtime.errors import (
     HabitusError,
