@@ -4,6 +4,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from feature_repo.labels import LEVELS
 from feature_repo.online.reader import ClientSource, OnlineReader, connect_async
 from feature_repo.online.rows import OnlineWriter, connect
+from feature_repo.predictions import LoggedPrediction
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.views import FEATURE_SERVICE
 from habitus.cli import app
+from predictor.adapters.kafka_log import prediction_log
 from runtime.errors import AccessRefused, Unavailable
 from runtime.kafka import consumer, ensure_topics, producer
 from runtime.settings import Settings
+from runtime.topics import Topics
 from streams.settings import StreamsSettings
 from tests import secure
+from tests.online import NOON
 from tests.scene import STOPS_WITHIN_S, Scene, person, require_nothing_lost, send_people
 
 PEOPLE = 60
@@ -223,3 +229,39 @@ def test_a_worker_with_a_wrong_password_ends_and_says_which(stage: Scene, secure
     log = stage.log.read_text()
     assert "correct HABITUS_KAFKA_SASL_USERNAME, HABITUS_KAFKA_SASL_PASSWORD" in log
     require_no_secret(log, WRONG)
+
+
+def test_the_prediction_log_reaches_a_secure_kafka_and_shows_no_secret(
+    secured: dict[str, Any], settings_for: Callable[..., Settings], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: the predictor's own client takes the same settings as every other."""
+    settings = settings_for(Settings, **secured)
+    topic = Topics(settings).predictions
+    log = prediction_log(settings, capacity=10)
+    ensure_topics(settings, [topic])
+    log.put(an_entry())
+    log.close()
+    assert log.dropped == 0
+    with closing(consumer(settings, topic.name, consumer_timeout_ms=20_000)) as reader:
+        assert next(reader).key == b"ann"
+    told = capfd.readouterr()
+    require_no_secret(told.out + told.err)
+
+
+def an_entry() -> LoggedPrediction:
+    return LoggedPrediction(
+        request_id="r1",
+        person_id="ann",
+        model_name="obesity-level",
+        model_version="1",
+        model_alias="champion",
+        obesity_level=LEVELS[0],
+        probabilities=dict.fromkeys(LEVELS, 1 / len(LEVELS)),
+        features={},
+        event_timestamp=NOON,
+        feature_topic=None,
+        feature_partition=None,
+        feature_offset=None,
+        served_at=NOON,
+        shadow=False,
+    )
