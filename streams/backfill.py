@@ -86,6 +86,8 @@ def backfill(
         require_same_log(work[0].shard, shelf.at(plan.epoch))
         epochs.open(plan.epoch)
         logger.info("epoch {} is open: the stream goes on in it", plan.epoch)
+        for each in work:
+            each.learn(_applied(each.shard, shelf))
     done = _finish(work, done, progress)
     for each in work:
         each.bring_online()
@@ -169,9 +171,15 @@ class _Part:
         self._shelf = shelf
         self.rebuild = Rebuild(shard, shelf)
         self._log_end = shelf.source.end(shard) - 1
-        acknowledged = shelf.source.acknowledged(shard)
+        self._known = NOTHING
+        self.learn(applied)
+
+    def learn(self, applied: int) -> None:
+        """Take up how far acknowledgements and the online store tell now that the history reached."""
+        acknowledged = self._shelf.source.acknowledged(self.shard)
         known = max(applied, NOTHING if acknowledged is None else acknowledged)
-        self._known = known if known <= self._log_end else NOTHING  # of another log
+        if known < self._shelf.source.end(self.shard):  # else it is of another log
+            self._known = max(self._known, known)
 
     @property
     def due(self) -> int:

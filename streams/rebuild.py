@@ -46,7 +46,7 @@ def follow_earlier_epochs(shard: Shard, shelf: Shelf) -> int:
     epochs = shelf.features.epochs
     if shelf.epoch == epochs.current():
         return _end(shard, shelf)
-    due = EarlierEpochs(shard, shelf).end
+    due = EarlierEpochs(shard, shelf).require_end()
     while (end := _end(shard, shelf)) < due:
         logger.info("{} ends at {} in epoch {}, at {} in an earlier one: the rest is made", shard, end, shelf.epoch, due)
         with suppress(HistoryConflict):  # another was faster: look how far
@@ -61,7 +61,11 @@ def _extended(rebuild: "Rebuild", due: int) -> int:
 
 
 def _end(shard: Shard, shelf: Shelf) -> int:
-    end = shelf.features.end(shard.topic, shard.partition)
+    return _end_in(shelf.features, shard)
+
+
+def _end_in(history: HistoryLike, shard: Shard) -> int:
+    end = history.end(shard.topic, shard.partition)
     return NOTHING if end is None else end
 
 
@@ -120,8 +124,11 @@ class Rebuild:
     def _make_good(self, made: Materialised, batch: Batch) -> tuple[int, int]:
         """Send the labels and dead letters that no earlier epoch has sent: judgements may change with the code."""
         known, covered = self.earlier.accepted(batch.first, batch.last), self.earlier.end
-        letters = [each for each in made.rejected if each.message.offset in known or each.message.offset > covered]
-        labelled = [each for each in made.accepted if each.message.offset not in known]
+        if known is None:  # what was sent is not known any more: sent twice is better than never
+            letters, labelled = made.rejected, made.accepted
+        else:
+            letters = [each for each in made.rejected if each.message.offset in known or each.message.offset > covered]
+            labelled = [each for each in made.accepted if each.message.offset not in known]
         send_letters(letters, batch, self._shelf)
         send_labels(labelled, batch, self._shelf)
         return len(labelled), len(letters)
@@ -150,15 +157,21 @@ class EarlierEpochs:
         """The last offset that one of them covers now; one that cannot be read tells nothing."""
         return max(map(self._end_of, self._histories()), default=NOTHING)
 
-    def accepted(self, first: int, last: int) -> set[int]:
-        """The offsets from `first` to `last` that were accepted in one of them; what a lost file told is not known."""
+    def require_end(self) -> int:
+        """As `end`. Raises `BrokenHistory` if one of them cannot be read."""
+        ends = (_end_in(history, self._shard) for history in self._histories())
+        return max(ends, default=NOTHING)
+
+    def accepted(self, first: int, last: int) -> set[int] | None:
+        """The offsets from `first` to `last` that were accepted in one of them; None if a broken one no longer tells."""
         place = (self._shard.topic, self._shard.partition)
-        return set[int]().union(*(history.accepted(*place, first, last) for history in self._histories()))
+        with suppress(BrokenHistory):
+            return set[int]().union(*(history.accepted(*place, first, last) for history in self._histories()))
+        return None
 
     def _end_of(self, history: HistoryLike) -> int:
         with suppress(BrokenHistory):
-            end = history.end(self._shard.topic, self._shard.partition)
-            return NOTHING if end is None else end
+            return _end_in(history, self._shard)
         return NOTHING
 
     def _histories(self) -> list[HistoryLike]:

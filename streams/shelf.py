@@ -103,7 +103,7 @@ class HistoryLike(Protocol):
         ...
 
     def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
-        """The offsets from `first` to `last` that have a row, as far as the files are there."""
+        """The offsets from `first` to `last` that have a row. Raises `BrokenHistory` if a file of theirs is lost or torn."""
         ...
 
     def read_after(self, topic: str, partition: int, offset: int | None = None) -> Iterator[pa.Table]:

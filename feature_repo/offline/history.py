@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -112,12 +112,17 @@ class History:
             raise BrokenHistory(f"the history of {topic}[{partition}] lacks the offsets {covered + 1} to {hole - 1}")
 
     def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
-        """The offsets from `first` to `last` that have a row, as far as the files are there: it asks for no whole chain."""
-        names, found = self._names(topic, partition), set[int]()
+        """The offsets from `first` to `last` that have a row. Raises `BrokenHistory` if a file of theirs is lost or torn."""
+        names, found, covered = self._names(topic, partition), set[int](), first - 1
         for name, after in zip(names, [*names[1:], None], strict=True):
-            if _first_offset(name) <= last and (after is None or _first_offset(after) > first):
-                with suppress(BrokenHistory):
-                    found.update(self._rows(self._open(name))["source_offset"].to_pylist())
+            if _first_offset(name) > last or (after is not None and _first_offset(after) <= first):
+                continue
+            file = self._open(name)
+            offsets = _range_of(file)
+            if offsets.first > covered + 1:
+                raise BrokenHistory(f"the history of {topic}[{partition}] lacks the offsets {covered + 1} to {offsets.first - 1}")
+            covered = max(covered, offsets.last)
+            found.update(self._rows(file)["source_offset"].to_pylist())
         return {offset for offset in found if first <= offset <= last}
 
     def read_files(self, topic: str, partition: int) -> Iterator[tuple[pa.Table, frozenset[str]]]:
@@ -164,22 +169,29 @@ class History:
 
     def _open(self, name: str) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(pa.BufferReader(self.files.read(name)))
+            data = pa.BufferReader(self.files.read(name))
         except FileNotFoundError as error:
             raise InfrastructureError(f"{name} in {self.files.uri} was there and is gone") from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BrokenHistory(f"{name} in {self.files.uri} is no whole file of a history: {error}") from error
+        with _whole(f"{name} in {self.files.uri}"):
+            return pq.ParquetFile(data)
 
     def _rows(self, file: pq.ParquetFile) -> pa.Table:
         """As this code knows them: a column that the file lacks is null, others are left out."""
         schema = self.dataset.schema
-        try:
+        with _whole(f"a file of {self.dataset.name} in {self.files.uri}"):
             found = file.read()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BrokenHistory(f"a file of {self.dataset.name} in {self.files.uri} is damaged: {error}") from error
-        lacking = set(schema.names).difference(found.column_names)
-        columns = [pa.nulls(found.num_rows, each.type) if each.name in lacking else found[each.name] for each in schema]
-        return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+            lacking = set(schema.names).difference(found.column_names)
+            columns = [pa.nulls(found.num_rows, each.type) if each.name in lacking else found[each.name] for each in schema]
+            return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+
+
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """Whatever a reader of Parquet makes of flipped bits, the file is broken. Raises `BrokenHistory`."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, TypeError, LookupError, OSError) as error:
+        raise BrokenHistory(f"{what} is no whole file of a history: {error}") from error
 
 
 def open_history(settings: Settings, dataset: Dataset) -> History:
@@ -197,9 +209,8 @@ def _stem(topic: str, partition: int) -> str:
 
 
 def _range_of(file: pq.ParquetFile) -> OffsetRange:
-    if FOOTER_KEY not in (file.schema_arrow.metadata or {}):
-        raise BrokenHistory("a Parquet file that is no history file lies among the history's")
-    return OffsetRange(**json.loads(file.schema_arrow.metadata[FOOTER_KEY]))
+    with _whole("what lies among the history's files"):
+        return OffsetRange(**json.loads(file.schema_arrow.metadata[FOOTER_KEY]))
 
 
 def _first_offset(name: str) -> int:

@@ -54,7 +54,7 @@ _BAD = (
     _Bad(
         "NaN as a weight",
         b'{"person_id": "bad-1", "gender": "Male", "age_years": 30, "height_m": 1.8, "weight_kg": NaN}',
-        "value",
+        "weight_kg",
     ),
     _Bad("a height in centimetres", _record("bad-2", height_m=168), "height_m"),
     _Bad("a bool as a number", _record("bad-3", water_intake=True), "water_intake"),

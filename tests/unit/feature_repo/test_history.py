@@ -177,8 +177,10 @@ def test_a_lost_file_is_told_and_its_rows_are_not_passed_over(history: History, 
     with pytest.raises(InfrastructureError, match=r"labels\[0\] lacks the offsets 5 to 9"):
         list(read)
     assert offsets_of(history.read_after("labels", 0, 9)) == [[10]]
-    assert history.accepted("labels", 0, 0, 12) == {0, 10}
-    assert history.accepted("labels", 0, 1, 9) == set()
+    assert history.accepted("labels", 0, 0, 4) == {0}
+    assert history.accepted("labels", 0, 10, 12) == {10}
+    with pytest.raises(BrokenHistory):
+        history.accepted("labels", 0, 0, 12)
 
 
 def test_a_file_that_a_listing_missed_is_read_by_the_next_one(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from feature_repo.offline.history import OffsetRange
 from feature_repo.schemas import PERSON_FEATURES, PERSON_LABELS, PREDICTIONS, Dataset
 from feature_repo.temporal import PersonState
 from runtime.clock import FixedClock
-from runtime.errors import EpochSuperseded, HistoryConflict, InfrastructureError, Unavailable
+from runtime.errors import BrokenHistory, EpochSuperseded, HistoryConflict, Unavailable
 from runtime.kafka import partition_for
 from streams.handlers import Applied, handle_labels, handle_predictions, handle_records, recover
 from streams.letters.dead_letters import DeadLetter
@@ -145,11 +145,12 @@ class MemoryHistory:
         for offsets, rows, _ in self.files[Shard(topic, partition)]:
             if offsets.last > after:
                 if offsets.first > covered + 1:
-                    raise InfrastructureError(f"the history lacks the offsets {covered + 1} to {offsets.first - 1}")
+                    raise BrokenHistory(f"the history lacks the offsets {covered + 1} to {offsets.first - 1}")
                 covered = offsets.last
                 yield rows.filter(pc.field("source_offset") > after)
 
     def accepted(self, topic: str, partition: int, first: int, last: int) -> set[int]:
+        list(self.read_after(topic, partition, first - 1))  # which raises where a file is lost
         offsets = (offset for _, rows, _ in self.files[Shard(topic, partition)] for offset in rows["source_offset"].to_pylist())
         return {offset for offset in offsets if first <= offset <= last}
 
