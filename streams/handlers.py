@@ -164,9 +164,9 @@ def _catch_up(shard: Shard, shelf: Shelf, shards: Shards) -> int:
     Returns how many persons that concerned.
     """
     if not shards.is_whole(shard):
-        end = shards.end(shard)  # refuses another log's
-        made = shelf.persistence.do(lambda: follow_earlier_epochs(shard, shelf), "following earlier epochs", shard)
-        shards.mark_whole(shard, max(end, made))
+        known = shards.end(shard)  # refuses another log's
+        made = shelf.persistence.do(lambda: follow_earlier_epochs(shard, known, shelf), "following earlier epochs", shard)
+        shards.mark_whole(shard, made)
     end = shards.end(shard)
     return shelf.persistence.do(lambda: catch_up(shard, end, shelf), "catching up", f"{shard}@{end}")
 

@@ -38,14 +38,16 @@ class Step:
     newly_rejected: int
 
 
-def follow_earlier_epochs(shard: Shard, shelf: Shelf) -> int:
-    """Where the history ends: while readers read an earlier epoch, after it was made as long as those; see decision 12.
+def follow_earlier_epochs(shard: Shard, end: int, shelf: Shelf) -> int:
+    """Where the history, which ends at `end`, ends after it was made as long as those of earlier epochs, while readers read one.
+
+    See decision 12.
 
     Else what is newest of a person in the earlier epoch would be replaced online by what this one holds so far.
     """
     epochs = shelf.features.epochs
     if shelf.epoch == epochs.current():
-        return _end(shard, shelf)
+        return end
     due = EarlierEpochs(shard, shelf).require_end()
     while (end := _end(shard, shelf)) < due:
         logger.info("{} ends at {} in epoch {}, at {} in an earlier one: the rest is made", shard, end, shelf.epoch, due)
